@@ -100,7 +100,7 @@ class LossSurface:
         return self.E + model + data
 
     def value_at(self, flops: ArrayLike, params: ArrayLike, flops_per_param_token: float = 6.0) -> Floats:
-        """Loss of a model of fixed N trained with C FLOPs, L(N, C / (k N)): in N, this is an IsoFLOP valley."""
+        """Loss of a model of fixed N trained with C FLOPs, L(N, C / (k N)): in N, an IsoFLOP valley."""
         log_tokens = self._log_nd(flops, flops_per_param_token) - _log(params, "params")
         return self.value(params, _exp(log_tokens, "the token count"))
 
