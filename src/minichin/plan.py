@@ -42,11 +42,11 @@ def warmup_steps(steps: int) -> int:
 
 
 def head_dim(width: int) -> int:
-    """Key size of a head: 16 from width 48 on where it divides the width, else 8.
+    """Key size of a head: 16 where it divides the width, else 8.
 
     Attention over tiny heads dominates a step's time on a CPU; heads of 16 halve it.
     """
-    return 16 if width >= 48 and width % 16 == 0 else 8
+    return 16 if width % 16 == 0 else 8
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,11 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             about="one GPU, in slices of some minutes",
         ),
         "published": Profile(
-            "published", "enwik8", {}, train_tokens=ENWIK8_TRAIN_TOKENS, about="no training: the committed records"
+            "published",
+            "enwik8",
+            {},
+            train_tokens=ENWIK8_TRAIN_TOKENS,
+            about="no training: the committed records",
         ),
     }
 )
@@ -200,7 +204,8 @@ def make_spec(budget: float, width: int, *, tolerance: float = 0.01, **settings:
     Raises `PlanError` when whole steps cannot meet the budget within `tolerance`.
     """
     values: dict = {"head_dim": head_dim(width), **settings}
-    shape = ModelShape(width, **{k: values[k] for k in ("depth", "context", "vocab", "head_dim") if k in values})
+    sizes = {k: values[k] for k in ("depth", "context", "vocab", "head_dim") if k in values}
+    shape = ModelShape(width, **sizes)
     batch = values.setdefault("batch_tokens", BASE_BATCH_TOKENS)
     flops_per_step = shape.flops_per_token("full") * batch
     steps = values.setdefault("steps", max(1, round(budget / flops_per_step)))
