@@ -1,0 +1,300 @@
+"""Where text comes from, and how it is cut into training and validation.
+
+Decisions. A corpus has a name, a checksum and a report of what its two sides share. Whole documents go to one
+side or the other, in an order shuffled by the seed (enwik8's articles come sorted by age), until validation
+holds 1 MB or a tenth, whichever is less; validation documents that share more than a fifth of their word
+13-grams with training are taken out. What costs more than a moment is cached, memory-mapped, and never
+fetched or computed twice. A damaged cache file is an error with a cure, and `fetch` is the cure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minichin import cache, documents, enwik8, hub, overlap, synthetic
+from minichin.cache import cache_dir
+from minichin.download import CorpusUnavailable
+from minichin.overlap import OverlapReport, overlap_report
+
+__all__ = [
+    "Corpus",
+    "CorpusInfo",
+    "CorpusUnavailable",
+    "OverlapReport",
+    "available",
+    "cache_dir",
+    "check",
+    "cut",
+    "fetch",
+    "load",
+    "overlap_report",
+]
+
+CUT = 1  # part of every cache file's name: raise it when a change of the cut changes either side
+VALID_BYTES = 1_000_000
+VALID_SHARE = 0.1
+CACHED_FROM = 4 << 20  # bytes; smaller corpora are cut afresh every time
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Text cut in two, as bytes (uint8), and what is known about it."""
+
+    name: str
+    train: np.ndarray
+    valid: np.ndarray
+    sha256: str  # of the whole text before the cut
+    documents: tuple[int, int]  # on the training side, on the validation side
+    overlap: OverlapReport | None  # None for synthetic text, whose sides are independent draws
+    entropy: float | None  # nats a token, where the source is known
+    licence: str
+    source: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class CorpusInfo:
+    """One line of `minichin data list`."""
+
+    name: str
+    what: str
+    licence: str
+    cached: bool
+
+
+def load(name: str = "enwik8", *, seed: int = 0, progress: bool = False) -> Corpus:
+    """Return the corpus of this name, cut by `seed`; fetch or build it first where it is not cached.
+
+    Names: `enwik8`, `help`, `text:PATH`, `hf:NAME[:CONFIG][@SPLIT][#MEGABYTES]`, `synthetic[:TOKENS]`.
+    Raises ValueError, in one line, for a name that means nothing, for a damaged file in the cache, and
+    (CorpusUnavailable) where no source can be reached.
+    """
+    kind = _kind(name)
+    if kind == "synthetic":
+        return _synthetic(name, seed)
+    if kind == "help":
+        return _cut_corpus(name, documents.help_topics(), seed, "PSF", "pydoc_data.topics of this Python")
+    if kind == "text":
+        return _from_files(name, seed)
+    path = _cut_path(_documents_path(name), seed)
+    if not path.exists():
+        if not _documents_path(name).exists():
+            fetch(name, progress)
+        if not path.exists():
+            texts, meta = documents.restore(_documents_path(name), _cure(name))
+            _keep(path, _cut_corpus(name, texts, seed, meta["licence"], meta["source"]))
+    return _restored(path, name)
+
+
+def fetch(name: str = "enwik8", progress: bool = True) -> Path:
+    """Bring a corpus into the cache, whole and verified, and return its file; damaged files are replaced.
+
+    What is there and whole is not fetched again. `help` and `text:PATH` need no fetching.
+    """
+    kind = _kind(name)
+    if kind == "help":
+        import pydoc_data.topics as topics
+
+        return Path(topics.__file__)
+    if kind == "text":
+        documents.text_files(name.partition(":")[2])
+        return Path(name.partition(":")[2])
+    if kind == "synthetic":
+        synthetic.tokens_wanted(name)
+        return Path(synthetic.__file__)
+    path = _documents_path(name)
+    if not _whole(path):
+        path = enwik8.build(progress) if kind == "enwik8" else hub.build(name, path, progress)
+    for cut_file in path.parent.glob(f"{path.stem}-cut*.bin"):
+        if not _whole(cut_file):
+            cut_file.unlink()
+    if not _cut_path(path, 0).exists():
+        load(name)
+    return path
+
+
+def check(name: str = "enwik8") -> str:
+    """Verify the full checksums of everything cached under this name; return one line that says so.
+
+    Raises ValueError where something is missing or damaged, naming the file and the cure.
+    """
+    kind = _kind(name)
+    if kind not in ("enwik8", "hf"):
+        corpus = load(name)
+        return f"{name}: {corpus.train.size + corpus.valid.size:,} bytes, sha256 {corpus.sha256}"
+    path = _documents_path(name)
+    if not path.exists():
+        raise ValueError(f"{name} is not in the cache {cache_dir()}; run `minichin data fetch {name}`")
+    texts, meta = documents.restore(path, _cure(name), full=True)
+    cuts = sorted(path.parent.glob(f"{path.stem}-cut*.bin"))
+    for cut_file in cuts:
+        cut_meta, _ = cache.read(cut_file, _cure(name), full=True)
+        if cut_meta["sha256"] != meta["sha256"]:
+            raise ValueError(f"the cached file {cut_file} was cut from another text; {_cure(name)}")
+    return (
+        f"{name}: {len(texts):,} documents, {sum(map(len, texts)):,} bytes, sha256 {meta['sha256']}, "
+        f"{len(cuts)} cut(s), all whole"
+    )
+
+
+def available() -> list[CorpusInfo]:
+    """Return the corpora that can be named, and which of them are in the cache."""
+    here = cache_dir()
+    hub_files = here.is_dir() and any(here.glob("hf-*.bin"))
+    return [
+        CorpusInfo(
+            "enwik8",
+            "the first 1e8 bytes of the English Wikipedia of 2006, cleaned to 68 MB of prose",
+            enwik8.LICENCE,
+            enwik8.prose_path().exists(),
+        ),
+        CorpusInfo("help", "Python's own help topics, 0.5 MB", "PSF", True),
+        CorpusInfo(
+            "text:PATH", "your own files: a file, a folder of .txt and .md, or a pattern", "yours", True
+        ),
+        CorpusInfo(
+            "hf:NAME[:CONFIG][@SPLIT][#MEGABYTES]",
+            "the column text of a Hugging Face data set, streamed until 100 MB (needs minichin[hf])",
+            "as named there",
+            hub_files,
+        ),
+        CorpusInfo(
+            "synthetic[:TOKENS]",
+            "a Markov source of exactly known entropy, 20M tokens",
+            "public domain",
+            True,
+        ),
+    ]
+
+
+def cut(
+    texts: Sequence[bytes], seed: int = 0, threshold: float = overlap.THRESHOLD
+) -> tuple[list[bytes], list[bytes], OverlapReport]:
+    """Shuffle documents by `seed`, fill validation up to its size, and drop its near-duplicates.
+
+    Returns the training documents, the validation documents and the overlap report.
+    """
+    if len(texts) < 2:
+        raise ValueError(
+            f"{len(texts)} document(s) cannot be cut into training and validation; bring more text"
+        )
+    sizes = np.array([len(text) for text in texts])
+    order = np.random.default_rng(seed).permutation(len(texts))
+    wanted = min(VALID_BYTES, VALID_SHARE * float(sizes.sum()))
+    count = int(np.searchsorted(np.cumsum(sizes[order]), wanted)) + 1
+    count = min(count, len(texts) - 1)
+    valid, train = [texts[i] for i in order[:count]], [texts[i] for i in order[count:]]
+    report, stays = overlap.report_and_kept(train, valid, threshold=threshold)
+    if not stays:
+        raise ValueError(
+            f"all {len(valid)} validation documents are near-duplicates of training (at least "
+            f"{min(report.removed_shares):.0%} of their word {report.n}-grams); bring more varied text"
+        )
+    return train, [valid[i] for i in stays], report
+
+
+def _kind(name: str) -> str:
+    """Return the kind of corpus that `name` names."""
+    kind, colon, _ = name.partition(":")
+    if (kind in ("text", "hf") and colon) or kind == "synthetic" or name in ("enwik8", "help"):
+        return kind
+    names = ", ".join(info.name for info in available())
+    raise ValueError(f"no corpus is named {name!r}; the names are {names}")
+
+
+def _documents_path(name: str) -> Path:
+    return enwik8.prose_path() if name == "enwik8" else hub.documents_path(name)
+
+
+def _cut_path(source: Path, seed: int) -> Path:
+    return source.with_name(f"{source.stem}-cut{CUT}-seed{seed}.bin")
+
+
+def _cure(name: str) -> str:
+    return f"run `minichin data fetch {name}` to mend it" if _kind(name) in ("enwik8", "hf") else "delete it"
+
+
+def _whole(path: Path) -> bool:
+    """Return whether a cache file is there and its checksum is right."""
+    try:
+        cache.read(path, "", full=True)
+    except ValueError:
+        return False
+    return True
+
+
+def _cut_corpus(name: str, texts: Sequence[bytes], seed: int, licence: str, source: str) -> Corpus:
+    train, valid, report = cut(texts, seed)
+    return Corpus(
+        name=name,
+        train=documents.joined(train),
+        valid=documents.joined(valid),
+        sha256=documents.sha256_of(texts),
+        documents=(len(train), len(valid)),
+        overlap=report,
+        entropy=None,
+        licence=licence,
+        source=source,
+        seed=seed,
+    )
+
+
+def _from_files(name: str, seed: int) -> Corpus:
+    """Cut the user's files; the cut of more than 4 MB is cached under the checksum of the text."""
+    texts = documents.text_files(name.partition(":")[2])
+    if sum(map(len, texts)) < CACHED_FROM:
+        return _cut_corpus(name, texts, seed, "the user's own", name)
+    path = _cut_path(cache_dir() / f"text-{documents.sha256_of(texts)[:16]}.bin", seed)
+    if not path.exists():
+        _keep(path, _cut_corpus(name, texts, seed, "the user's own", name))
+    return _restored(path, name)
+
+
+def _synthetic(name: str, seed: int) -> Corpus:
+    """Draw training and validation independently; long samples are cached."""
+    wanted = synthetic.tokens_wanted(name)
+    path = cache_dir() / f"synthetic{synthetic.VERSION}-{wanted}-seed{seed}.bin"
+    if path.exists():
+        return _restored(path, name)
+    train, valid, digest = synthetic.samples(wanted, seed)
+    made = Corpus(
+        name=name,
+        train=train,
+        valid=valid,
+        sha256=digest,
+        documents=(1, 1),
+        overlap=None,
+        entropy=synthetic.default_source().entropy_rate,
+        licence="public domain",
+        source=f"minichin.synthetic, version {synthetic.VERSION}",
+        seed=seed,
+    )
+    if wanted < CACHED_FROM:
+        return made
+    _keep(path, made)
+    return _restored(path, name)
+
+
+def _keep(path: Path, corpus: Corpus) -> None:
+    """Write a cut corpus to the cache."""
+    cache.writable_cache_dir()
+    meta: dict[str, Any] = {
+        field: getattr(corpus, field)
+        for field in ("sha256", "documents", "entropy", "licence", "source", "seed")
+    }
+    meta["overlap"] = None if corpus.overlap is None else asdict(corpus.overlap)
+    cache.write(path, meta, {"train": corpus.train, "valid": corpus.valid})
+
+
+def _restored(path: Path, name: str) -> Corpus:
+    """Open a cut corpus from the cache."""
+    meta, arrays = cache.read(path, _cure(name))
+    found = meta.pop("overlap")
+    if found is not None:
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+        found = OverlapReport(**fields)
+    meta["documents"] = tuple(meta["documents"])
+    return Corpus(name=name, train=arrays["train"], valid=arrays["valid"], overlap=found, **meta)
