@@ -1,0 +1,287 @@
+"""The book's pictures: each function draws one result on the axes that it is given, and returns them.
+
+Decisions:
+- No fits, no files, no global style: what is drawn was computed before. (`use_svg` is for notebooks to call.)
+- Colours, names and the finishing of axes are those of `style`: every axis names its unit and its convention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from minichin.fit import EnvelopeFit, Fit, IsoflopFit, ParametricFit
+from minichin.overlap import BINS, OverlapReport
+from minichin.plan import RunSpec
+from minichin.shape import ModelShape
+from minichin.style import (
+    ALL_PARAMS,
+    DARK,
+    FLOPS,
+    GREY,
+    LOSS,
+    OKABE_ITO,
+    PARAMS,
+    budget_colours,
+    finish,
+)
+from minichin.style import use_svg as use_svg
+from minichin.words import scientific
+
+
+class ForestRow(NamedTuple):
+    """One line of `plot_exponents`: an exponent, its interval (None if it has none), and who says so."""
+
+    label: str
+    value: float
+    interval: tuple[float, float] | None
+    group: str
+
+
+def plot_flop_shares(ax: Axes, shapes: Sequence[ModelShape]) -> Axes:
+    """Stack the shares of a forward pass's FLOPs by part against the width."""
+    parts = [shape.flop_breakdown() for shape in shapes]
+    shares = np.array([[part[name] / sum(part.values()) for part in parts] for name in parts[0]])
+    labels = [name.replace("_", " ") for name in parts[0]]
+    ax.stackplot(
+        [shape.width for shape in shapes], 100 * shares, labels=labels, colors=OKABE_ITO, edgecolor="white"
+    )
+    ax.set_ylim(0, 100)
+    ax.margins(x=0)
+    finish(ax, "width", "share of forward FLOPs (%, full count)", log_x=True, legend=None)
+    handles, labels = ax.get_legend_handles_labels()
+    ax.legend(
+        handles[::-1],
+        labels[::-1],
+        frameon=False,
+        fontsize="small",
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+    )
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    return ax
+
+
+def plot_flop_ratio(ax: Axes, shapes: Sequence[ModelShape]) -> Axes:
+    """Draw the full count over 6ND against the parameters, for all weights and for non-embedding weights."""
+    full = np.array([shape.flops_per_token("full") for shape in shapes])
+    names = {"6ND": "6ND, all weights", "6ND_non_embedding": "6ND, non-embedding weights"}
+    for (convention, label), colour in zip(names.items(), OKABE_ITO, strict=False):
+        ratio = full / np.array([shape.flops_per_token(convention) for shape in shapes])
+        ax.plot(
+            [shape.params for shape in shapes],
+            ratio,
+            "o-",
+            color=colour,
+            ms=4,
+            label=f"full / {label}",
+        )
+    ax.axhline(1, color=GREY, linestyle="--", linewidth=1)
+    return finish(ax, ALL_PARAMS, "ratio of FLOPs counts", log_x=True)
+
+
+def plot_schedules(ax: Axes, specs: Sequence[RunSpec], lr_factor: Callable[[int, RunSpec], float]) -> Axes:
+    """Draw the learning rate along each run, one colour a width; `lr_factor(step, spec)` times the peak."""
+    colours = budget_colours([float(spec.width) for spec in specs])
+    for spec in sorted(specs, key=lambda s: s.width):
+        steps = np.unique(np.linspace(0, spec.steps - 1, 400).astype(int))
+        rates = [spec.lr * lr_factor(int(step), spec) for step in steps]
+        ax.plot(steps + 1, rates, color=colours[spec.width], label=f"width {spec.width}")
+    return finish(ax, "step", "learning rate", log_x=True)
+
+
+def plot_loss_curve(ax: Axes, curve: pd.DataFrame, landmarks: Mapping[str, float] | None = None) -> Axes:
+    """Draw one run's held-out and training loss against its FLOPs, with named horizontal landmarks."""
+    ax.plot(curve["flops"], curve["val_loss"], "o-", color=OKABE_ITO[0], ms=4, label="held-out")
+    ax.plot(curve["flops"], curve["train_loss"], "--", color=OKABE_ITO[1], label="training (running mean)")
+    for name, loss in (landmarks or {}).items():
+        ax.axhline(loss, color=GREY, linestyle=":", linewidth=1)
+        ax.annotate(
+            name, (0.99, loss), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize="small"
+        )
+    return finish(ax, f"{FLOPS['full']} so far", "loss (nats a byte)", log_x=True)
+
+
+def plot_design(ax: Axes, table: pd.DataFrame, ratios: Sequence[float] = (1, 10, 100, 1000)) -> Axes:
+    """Draw every run's parameters and tokens, one colour a budget, with lines of equal tokens a parameter."""
+    ends = np.array([table["params"].min(), table["params"].max()])
+    bottom, top = table["tokens"].min() / 2, table["tokens"].max() * 2
+    for ratio in ratios:
+        ax.plot(ends, ratio * ends, ":", color=GREY, linewidth=1)
+        if bottom < ratio * ends[1] < top:
+            ax.annotate(
+                f"{ratio:g} a parameter",
+                (ends[1], ratio * ends[1]),
+                fontsize="x-small",
+                ha="right",
+                va="bottom",
+            )
+    for budget, colour in budget_colours(table["budget"].tolist()).items():
+        runs = table[table["budget"] == budget]
+        ax.plot(
+            runs["params"],
+            runs["tokens"],
+            "o",
+            color=colour,
+            ms=5,
+            label=scientific(budget),
+        )
+    ax.set_ylim(bottom, top)
+    return finish(ax, ALL_PARAMS, "training tokens (bytes)", log_x=True, log_y=True, legend=FLOPS["full"])
+
+
+def plot_losses(ax: Axes, table: pd.DataFrame) -> Axes:
+    """Draw every run's final loss against its parameters, one colour a budget, lines through seeds' means."""
+    for budget, colour in budget_colours(table["budget"].tolist()).items():
+        runs = table[table["budget"] == budget]
+        ax.plot(runs["params"], runs["val_loss"], "o", color=colour, ms=4)
+        means = runs.groupby("params")["val_loss"].mean()
+        ax.plot(means.index, means, "-", color=colour, linewidth=1, label=scientific(budget))
+    return finish(ax, ALL_PARAMS, LOSS, log_x=True, legend=FLOPS["full"])
+
+
+def plot_envelope(ax: Axes, fit: EnvelopeFit, curves: pd.DataFrame) -> Axes:
+    """Draw every training curve coloured by parameters, and the envelope of approach 1 over them."""
+    norm = LogNorm(curves["params"].min(), curves["params"].max())
+    for _, run in curves.groupby("spec_hash", sort=False):
+        colour = mpl.colormaps["viridis"](norm(run["params"].iloc[0]) * 0.9)
+        ax.plot(run["flops"], run["val_loss"], color=colour, linewidth=0.8, alpha=0.8)
+    ax.plot(
+        fit.frontier["flops"], fit.frontier["val_loss"], color=OKABE_ITO[1], linewidth=2.2, label="envelope"
+    )
+    scale = mpl.cm.ScalarMappable(norm, mpl.colormaps["viridis"])
+    ax.figure.colorbar(scale, ax=ax, label=ALL_PARAMS)
+    return finish(ax, f"{FLOPS['full']} so far", LOSS, log_x=True)
+
+
+def _frontier_points(fit: Fit, column: str) -> list[tuple[float, float, tuple[float, float] | None, bool]]:
+    """The points that a power law was drawn through: flops, value, interval, and whether it was used."""
+    if isinstance(fit, IsoflopFit):
+        return [
+            (v.flops, getattr(v, f"{column}_opt"), getattr(v, f"{column}_opt_interval"), v.used)
+            for v in fit.valleys
+        ]
+    if isinstance(fit, EnvelopeFit):
+        rows = fit.frontier
+        return [
+            (c, y, None, bool(u)) for c, y, u in zip(rows["flops"], rows[column], rows["used"], strict=True)
+        ]
+    return []
+
+
+def plot_frontier(ax: Axes, fit: Fit, column: str = "params") -> Axes:
+    """Draw the compute-optimal `column` (params or tokens) against FLOPs: points, power law, 95 % band."""
+    if column not in ("params", "tokens"):
+        raise ValueError(f"column must be 'params' or 'tokens', not {column!r}")
+    law, band = (fit.n_opt, fit.n_opt_band) if column == "params" else (fit.d_opt, fit.d_opt_band)
+    colour = OKABE_ITO[0] if column == "params" else OKABE_ITO[1]
+    points = _frontier_points(fit, column)
+    for flops, value, interval, used in points:
+        if interval is not None:
+            ax.plot([flops, flops], interval, color=colour, linewidth=1.4)
+        ax.plot(flops, value, "o", color=colour, mfc=colour if used else "white", ms=5)
+    reach = [point[0] for point in points]
+    line = np.geomspace(min(reach) / 1.5, max(reach) * 1.5, 60)
+    exponent = "a" if column == "params" else "b"
+    ax.plot(line, law(line), color=colour, label=f"{exponent} = {law.exponent:.2f}")
+    edges = band(line)
+    if edges is not None:
+        ax.fill_between(line, *edges, color=colour, alpha=0.18, linewidth=0)
+    names = {"params": PARAMS.get(fit.convention, ALL_PARAMS), "tokens": "training tokens (bytes)"}
+    return finish(ax, FLOPS[fit.convention], names[column], log_x=True, log_y=True)
+
+
+def plot_valleys(ax: Axes, fit: IsoflopFit) -> Axes:
+    """Draw each budget's losses against parameters, the local parabola, and its vertex as a star."""
+    colours = budget_colours([valley.budget for valley in fit.valleys])
+    for valley in fit.valleys:
+        colour, window = colours[valley.budget], valley.window
+        ax.plot(valley.params[window], valley.val_loss[window], "o", color=colour, ms=5)
+        ax.plot(
+            valley.params[~window],
+            valley.val_loss[~window],
+            "o",
+            color=colour,
+            mfc="white",
+            ms=5,
+        )
+        sizes = np.geomspace(valley.params[window].min(), valley.params[window].max(), 60)
+        ax.plot(sizes, valley.loss_at(sizes), color=colour, label=scientific(valley.budget))
+        face = OKABE_ITO[1] if valley.bracketed else "white"
+        ax.plot(valley.params_opt, valley.loss_opt, "*", ms=13, mfc=face, mec=DARK, zorder=3)
+    return finish(ax, PARAMS.get(fit.convention, ALL_PARAMS), LOSS, log_x=True, legend=FLOPS["full"])
+
+
+def plot_surface(ax: Axes, fit: ParametricFit, table: pd.DataFrame) -> Axes:
+    """Draw contours of the fitted loss over FLOPs and parameters, the runs used, and the efficient frontier.
+
+    Tokens follow from FLOPs and size by the table's own FLOPs a parameter and token, interpolated in ln N.
+    """
+    used = table.iloc[np.asarray(fit.rows) - 1].sort_values("params")
+    flops = np.geomspace(used["flops"].min() / 2, used["flops"].max() * 2, 80)
+    params = np.geomspace(used["params"].min() / 1.5, used["params"].max() * 1.5, 80)
+    log_cost = np.log(used["flops"] / (used["params"] * used["tokens"]))
+    cost = np.exp(np.interp(np.log(params), np.log(used["params"]), log_cost))
+    x, y = np.meshgrid(flops, params)
+    lines = ax.contour(
+        x, y, fit.surface.value(y, x / (cost[:, None] * y)), levels=14, cmap="viridis", linewidths=1
+    )
+    ax.clabel(lines, fontsize="x-small", fmt="%.2f")
+    ax.plot(used["flops"], used["params"], "o", color=GREY, ms=4, label="runs used")
+    ax.plot(flops, fit.n_opt(flops), color=OKABE_ITO[1], linewidth=2.2, label=f"frontier, a = {fit.a:.2f}")
+    ax.set_ylim(params[0], params[-1])
+    return finish(ax, FLOPS[fit.convention], ALL_PARAMS, log_x=True, log_y=True)
+
+
+def plot_residuals(ax: Axes, fit: ParametricFit, table: pd.DataFrame) -> Axes:
+    """Draw the residuals of approach 3 in per cent of the loss against tokens a parameter."""
+    used = table.iloc[np.asarray(fit.rows) - 1]
+    norm = LogNorm(used["flops"].min(), used["flops"].max())
+    ratio = used["tokens"] / used["params"]
+    dots = ax.scatter(ratio, 100 * fit.residuals, c=used["flops"], norm=norm, cmap="viridis", s=22)
+    ax.figure.colorbar(dots, ax=ax, label=FLOPS["full"])
+    ax.axhline(0, color=GREY, linestyle="--", linewidth=1)
+    return finish(
+        ax, "training tokens a parameter (all weights)", "ln fitted − ln measured loss (%)", log_x=True
+    )
+
+
+def plot_exponents(ax: Axes, rows: Sequence[ForestRow], reference: float = 0.5) -> Axes:
+    """Draw exponents with their intervals from top to bottom, one colour a group, and a dashed reference."""
+    colours = dict(zip(dict.fromkeys(row.group for row in rows), OKABE_ITO, strict=False))
+    seen: set[str] = set()
+    for place, row in enumerate(rows):
+        label = None if row.group in seen else row.group
+        seen.add(row.group)
+        if row.interval is not None:
+            ax.plot(row.interval, [place, place], color=colours[row.group], linewidth=2)
+        ax.plot(row.value, place, "o", color=colours[row.group], ms=6, label=label)
+    ax.axvline(reference, color=GREY, linestyle="--", linewidth=1)
+    ax.set_yticks(range(len(rows)), [row.label for row in rows])
+    ax.invert_yaxis()
+    finish(ax, "exponent a of N_opt ∝ C^a", "", legend=None)
+    ax.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.4, -0.14), ncols=3)
+    return ax
+
+
+def plot_overlap(ax: Axes, report: OverlapReport) -> Axes:
+    """Draw the held-out documents by the share of their n-grams that occur in training, and the threshold."""
+    names = ["none", *(f"up to {edge:.0%}" for edge in BINS[1:])]
+    bars = ax.bar(names, report.histogram, color=OKABE_ITO[0])
+    ax.bar_label(bars, fmt="{:,.0f}", fontsize="small")
+    ax.axvline(
+        float(np.searchsorted(BINS, report.threshold)) + 0.5,
+        color=DARK,
+        linestyle="--",
+        linewidth=1,
+        label="threshold",
+    )
+    return finish(ax, f"share of {report.n}-word runs found in training", "held-out documents")

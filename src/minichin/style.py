@@ -1,0 +1,62 @@
+"""How the book's pictures look: colours, names of axes, and the finishing of axes.
+
+Decisions:
+- Colours hold for the colour-blind: viridis for ordered things (budgets, sizes), Okabe and Ito's for others.
+- Every count of FLOPs or parameters on an axis names its convention.
+- Nothing here changes matplotlib's settings on import; `use_svg` does so when a notebook calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
+
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
+DARK, GREY = "#222222", "#8a8a8a"
+LOSS = "held-out loss (nats a byte)"
+FLOPS = {
+    "full": "FLOPs (full count)",
+    "6ND": "FLOPs (6ND)",
+    "6ND_non_embedding": "FLOPs (6ND, non-embedding)",
+}
+PARAMS = {"6ND_non_embedding": "non-embedding parameters"}
+ALL_PARAMS = "parameters (all weights)"
+
+
+def use_svg() -> None:
+    """Let a notebook show its pictures as SVG, with identifiers that do not change from run to run."""
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+    mpl.rcParams["svg.hashsalt"] = "minichin"
+    set_matplotlib_formats("svg")
+
+
+def budget_colours(budgets: Sequence[float]) -> dict[float, tuple[float, float, float, float]]:
+    """A colour for each distinct budget, dark to light with rising budget."""
+    distinct = sorted(set(budgets))
+    return {
+        b: mpl.colormaps["viridis"](x)
+        for b, x in zip(distinct, np.linspace(0, 0.88, len(distinct)), strict=True)
+    }
+
+
+def finish(
+    ax: Axes, x: str, y: str, *, log_x: bool = False, log_y: bool = False, legend: str | None = ""
+) -> Axes:
+    """Label, scale and tidy the axes; `legend` is its title, None for no legend."""
+    if log_x:
+        ax.set_xscale("log")
+    if log_y:
+        ax.set_yscale("log")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.25, linewidth=0.6)
+    if legend is not None and ax.get_legend_handles_labels()[0]:
+        ax.legend(title=legend or None, frameon=False, fontsize="small", title_fontsize="small")
+    return ax
