@@ -75,8 +75,8 @@ class RunSpec:
     weight_decay: float = 0.1
     clip: float = 1.0
     valid_tokens: int = 262_144
-    curve_tokens: int = 16_384
-    curve_points: int = 24
+    curve_tokens: int = 8_192
+    curve_points: int = 16
     recipe: int = RECIPE_VERSION
 
     def __post_init__(self) -> None:
@@ -124,7 +124,7 @@ class Profile:
     about: str
     tolerance: float = 0.01
     max_epochs: float = 4.0
-    batch_tokens: Mapping[float, int] = field(default_factory=dict)
+    batch_tokens: int | Mapping[float, int] = BASE_BATCH_TOKENS
     settings: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -142,16 +142,18 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         "smoke": Profile(
             "smoke",
             "help",
-            {
-                2e9: _widths(1, 8, 16, 24, 32),
-                6e9: _widths(1, 8, 16, 24, 40),
-                2e10: _widths(1, 8, 16, 24, 40),
-            },
+            {budget: _widths(1, 8, 16, 24, 40) for budget in (6e9, 9e9, 1.4e10)},
             train_tokens=400_000,
-            tolerance=0.05,
-            max_epochs=10.0,
-            settings={"valid_tokens": 8_192, "curve_tokens": 4_096, "curve_points": 10},
-            about="seconds; shows that everything runs, far too small to mean anything",
+            max_epochs=2.0,
+            batch_tokens=64,
+            settings={
+                "depth": 1,
+                "context": 32,
+                "valid_tokens": 8_192,
+                "curve_tokens": 4_096,
+                "curve_points": 10,
+            },
+            about="seconds, on Python's help topics; shows that everything runs, too small to mean much",
         ),
         "cpu": Profile(
             "cpu",
@@ -223,7 +225,7 @@ def make_spec(budget: float, width: int, *, tolerance: float = 0.01, **settings:
 
 def _specs(chosen: Profile) -> Iterator[RunSpec]:
     for budget in sorted(chosen.grid):
-        batch = chosen.batch_tokens.get(budget, BASE_BATCH_TOKENS)
+        batch = chosen.batch_tokens if isinstance(chosen.batch_tokens, int) else chosen.batch_tokens[budget]
         widths = chosen.grid[budget]
         for seed in range(max(seeds for _, seeds in widths)):
             for width, seeds in widths:

@@ -60,7 +60,7 @@ class SweepDisplay:
 
     def note(self, text: str) -> None:
         """Print one line above the bars."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def time_left(self) -> float | None:
         """Seconds until the end at the speed so far, None in the first moments."""

@@ -55,6 +55,20 @@ def transformer_flops(
     }
 
 
+def hoffmann_params(*, vocab: int, width: int, depth: int, heads: int, key: int, ffn: int) -> dict[str, int]:
+    """Count the weights of the paper's own models by part; the sum gives its Table A9.
+
+    Its layers hold a matrix for relative positions, one d·kh, beside the four of the attention, and its
+    output layer is tied to the embedding: L(5d² + 2df) + Vd when kh = d.
+    """
+    return {
+        "embedding": vocab * width,
+        "attention": depth * 4 * width * heads * key,
+        "relative_positions": depth * width * heads * key,
+        "feed_forward": depth * 2 * width * ffn,
+    }
+
+
 @dataclass(frozen=True)
 class ModelShape:
     """A decoder-only transformer's shape; counts are properties. All counts are exact integers.

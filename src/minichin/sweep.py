@@ -153,13 +153,14 @@ def sweep(
         raise ValueError(f"workers must be at least 1, not {workers}")
     on = choose_device(device)
     _check_texts(todo, store)
-    count = min(len(todo), workers or (1 if on.type == "cuda" else _cores()))
+    count = min(len(todo), workers or (1 if on.type == "cuda" else cores()))
     with SweepDisplay(specs, todo, enabled=progress) as display:
         _drive(todo, store, count, device, time_limit, display)
     return store
 
 
-def _cores() -> int:
+def cores() -> int:
+    """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -28,7 +28,7 @@ from minichin.runs import Evaluation, RunRecord
 
 BETAS = (0.9, 0.95)
 DIVERGED_ABOVE = 1.5  # times ln(vocab), the loss of a uniform guess
-EVAL_SEQUENCES = 64
+EVAL_SEQUENCES = 16
 CHUNK_STEPS = 256
 Progress = Callable[[int, float], None]
 
@@ -96,12 +96,36 @@ def flatten(model: Transformer) -> list[Tensor]:
     return flats
 
 
-def clip_(flats: list[Tensor], limit: float) -> None:
-    """Scale all gradients in place so that their joint norm is at most `limit`; no host synchronisation."""
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(f.grad) for f in flats]))
-    scale = (limit / (norm + 1e-6)).clamp(max=1.0)
-    for flat in flats:
-        flat.grad.mul_(scale)  # type: ignore[union-attr]
+class TrainState:
+    """A model in training: its flat weights, their optimiser, and one step."""
+
+    def __init__(self, spec: RunSpec, model: Transformer, device: torch.device) -> None:
+        self.spec, self.model, self.device = spec, model, device
+        self.flats = flatten(model)
+        self.grads = [flat.grad for flat in self.flats if flat.grad is not None]
+        decays = (spec.weight_decay, 0.0)
+        groups = [{"params": [f], "weight_decay": d} for f, d in zip(self.flats, decays, strict=True)]
+        self.optimiser = torch.optim.AdamW(groups, lr=spec.lr, betas=BETAS, fused=True)
+
+    def clip(self) -> None:
+        """Scale the gradients in place so that their joint norm is at most `spec.clip`."""
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in self.grads]))
+        scale = (self.spec.clip / (norm + 1e-6)).clamp(max=1.0)
+        for grad in self.grads:
+            grad.mul_(scale)
+
+    def step(self, ids: Tensor, step: int) -> Tensor:
+        """Take optimiser step number `step` (from 0) on (sequences, context + 1) ids; return the loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.spec.lr * lr_factor(step, self.spec)
+        with _precision(self.device):
+            loss = self.model.loss(ids[:, :-1], ids[:, 1:])
+        loss.backward()
+        self.clip()
+        self.optimiser.step()
+        for grad in self.grads:
+            grad.zero_()
+        return loss.detach()
 
 
 @torch.no_grad()
@@ -163,25 +187,13 @@ def train(
         raise ValueError(f"corpus {corpus.name!r} is too short: {len(corpus.train)} training tokens")
     rows, curve_rows = _held_out(spec, corpus)
     model = Transformer(spec.shape, spec.seed).to(where)
-    flats = flatten(model)
-    groups = [
-        {"params": [f], "weight_decay": d} for f, d in zip(flats, (spec.weight_decay, 0.0), strict=True)
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=spec.lr, betas=BETAS, fused=True)
+    state = TrainState(spec, model, where)
     evaluate_at, curve = set(evaluation_steps(spec)), []
     limit, status, smooth = DIVERGED_ABOVE * math.log(spec.vocab), "finished", None
     started, step = time.perf_counter(), 0
     for step, ids in enumerate(batches(train_rows, spec, where), start=1):
-        for group in optimiser.param_groups:
-            group["lr"] = spec.lr * lr_factor(step - 1, spec)
-        with _precision(where):
-            loss = model.loss(ids[:, :-1], ids[:, 1:])
-        loss.backward()
-        clip_(flats, spec.clip)
-        optimiser.step()
-        for flat in flats:
-            flat.grad.zero_()  # type: ignore[union-attr]
-        smooth = loss.detach() if smooth is None else smooth.lerp(loss.detach(), 0.02)
+        loss = state.step(ids, step - 1)
+        smooth = loss if smooth is None else smooth.lerp(loss, 0.02)
         if step in evaluate_at:
             held_out = evaluate(model, curve_rows, where)
             if not held_out < limit:

@@ -1,0 +1,322 @@
+"""The command line: parse, call, print. Every mistake of the caller ends in one line and exit status 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minichin import __version__
+
+PROFILE = click.option("--profile", default="cpu", show_default=True, help="smoke, cpu, gpu or published.")
+DEVICE = click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), help="Default: CUDA where there is one."
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def parse_time(text: str) -> float:
+    """Seconds in `90`, `90s`, `9m`, `1h30m`; `ValueError` for anything else."""
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
+    if not match or not any(match.groups()):
+        raise ValueError(f"--time-limit {text!r} is no time; write 90s, 9m or 1h30m")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return 3600.0 * hours + 60.0 * minutes + seconds
+
+
+def write_output(text: str, target: str) -> None:
+    """Write to a file, whole or not at all, or to standard output for `-`."""
+    if target == "-":
+        click.echo(text, nl=not text.endswith("\n"))
+        return
+    path = Path(target)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text if text.endswith("\n") else text + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror}; name another file") from None
+
+
+def dumps(values: object) -> str:
+    """JSON as this command line prints it."""
+    return json.dumps(values, indent=1, allow_nan=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="minichin")
+def cli() -> None:
+    """The Chinchilla scaling result in miniature: plan, train, fit, read."""
+
+
+@cli.command("plan")
+@PROFILE
+@DEVICE
+@click.option("--workers", type=int, help="Workers to plan for (default: one a core).")
+@click.option("--calibrate/--no-calibrate", default=True, help="Time a few steps to estimate the duration.")
+@AS_JSON
+def plan_command(
+    profile: str, device: str | None, workers: int | None, calibrate: bool, as_json: bool
+) -> None:
+    """Show the runs of a profile, and how long they would take on this machine."""
+    from minichin import report_plan
+
+    view = report_plan.view(profile, device=device, workers=workers, calibrate=calibrate)
+    click.echo(dumps(view.to_json()) if as_json else view.text())
+
+
+@cli.command("sweep")
+@PROFILE
+@click.option("--store", help="Folder of the runs store (default: runs/PROFILE).")
+@click.option("--workers", type=int, help="Worker processes (default: one a core).")
+@click.option("--time-limit", help="Stop after this time, for example 9m; run again to go on.")
+@DEVICE
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def sweep_command(
+    profile: str,
+    store: str | None,
+    workers: int | None,
+    time_limit: str | None,
+    device: str | None,
+    quiet: bool,
+) -> None:
+    """Train the runs of a profile that its store does not hold yet."""
+    from minichin import corpus, plan, report_plan, sweep
+
+    limit = parse_time(time_limit) if time_limit else None
+    if profile == "published":
+        raise ValueError(
+            "profile published trains nothing: its records come with minichin; see `minichin runs`"
+        )
+    chosen = plan.profile(profile)
+    for spec in plan.left_out(profile):
+        click.echo(report_plan.why_left_out(spec, chosen), err=True)
+    corpus.fetch(chosen.corpus, progress=not quiet)
+    done = sweep.sweep(profile, store, workers=workers, time_limit=limit, device=device, progress=not quiet)
+    all_runs = plan.plan(profile)
+    left = len(sweep.missing(all_runs, done))
+    click.echo(f"{len(all_runs) - left} of {len(all_runs)} runs of profile {profile} are in {done.folder}")
+
+
+@cli.command("fit")
+@click.argument("table")
+@click.option("--approach", type=click.Choice(["1", "2", "3", "all"]), default="all", show_default=True)
+@click.option("--convention", default="full", show_default=True, help="full, 6ND or 6ND_non_embedding.")
+@click.option("--bootstrap", type=int, default=4000, show_default=True, help="Bootstrap replicates.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option("--delta", type=float, default=1e-3, show_default=True, help="Huber threshold, approach 3.")
+@click.option(
+    "--rename", multiple=True, metavar="THEIRS=OURS", help="Read column THEIRS as OURS; repeatable."
+)
+@click.option("--json", "json_file", metavar="FILE|-", help="Write the results as JSON.")
+@click.option("--plot", metavar="FILE", help="Draw the fits into a file (.svg, .pdf or .png).")
+def fit_command(
+    table: str,
+    approach: str,
+    convention: str,
+    bootstrap: int,
+    seed: int,
+    delta: float,
+    rename: tuple[str, ...],
+    json_file: str | None,
+    plot: str | None,
+) -> None:
+    """Fit the three approaches to TABLE: a CSV file, a runs store, or `published`."""
+    from minichin.fit import report
+
+    rows, curves, dropped = report.read_any(table, rename)
+    result = report.fit_report(
+        rows,
+        curves=curves,
+        approaches=(1, 2, 3) if approach == "all" else (int(approach),),
+        convention=convention,
+        bootstrap=bootstrap,
+        seed=seed,
+        delta=delta,
+        dropped=dropped,
+    )
+    if plot:
+        from minichin import figures
+
+        figures.save_report(result, plot)
+    if json_file:
+        write_output(dumps(result.to_json()), json_file)
+    if json_file != "-":
+        click.echo(result.text())
+
+
+@cli.command("optimum")
+@click.option("--flops", type=float, required=True, help="Training compute, FLOPs.")
+@click.option("--law", default="chinchilla", show_default=True, help="chinchilla, besiroglu, … or FILE.json.")
+@AS_JSON
+def optimum_command(flops: float, law: str, as_json: bool) -> None:
+    """Give the compute-optimal parameters, tokens and loss for a compute budget."""
+    from minichin.fit import report
+
+    found = report.optimum(flops, law)
+    if as_json:
+        click.echo(dumps(found))
+        return
+    for name, value in found.items():
+        click.echo(f"{name:20} {value:.6g}" if isinstance(value, float) else f"{name:20} {value}")
+
+
+@cli.command("flops")
+@click.option("--width", type=int, required=True)
+@click.option("--depth", type=int, default=3, show_default=True)
+@click.option("--context", type=int, default=128, show_default=True)
+@click.option("--vocab", type=int, default=256, show_default=True)
+@click.option("--head-dim", type=int, help="Default: 16 where it divides the width, else 8.")
+@AS_JSON
+def flops_command(
+    width: int, depth: int, context: int, vocab: int, head_dim: int | None, as_json: bool
+) -> None:
+    """Count a model's parameters and FLOPs, part by part and by every convention."""
+    from minichin import report_plan
+
+    view = report_plan.flops_view(width, depth, context, vocab, head_dim)
+    click.echo(dumps(view) if as_json else report_plan.flops_text(view))
+
+
+@cli.group("runs")
+def runs_group() -> None:
+    """Look at, merge and check stores of run records."""
+
+
+@runs_group.command("table")
+@click.argument("store")
+@click.option("--csv", "csv_file", metavar="FILE|-", default="-", show_default=True)
+def runs_table(store: str, csv_file: str) -> None:
+    """Write the runs of STORE (a folder, or `published`) as CSV, one row a run."""
+    from minichin import runs
+
+    write_output(runs.open_store(store).table().to_csv(index=False), csv_file)
+
+
+@runs_group.command("merge")
+@click.argument("stores", nargs=-1, required=True)
+@click.option("--into", required=True, help="Folder of the store that receives the records.")
+def runs_merge(stores: tuple[str, ...], into: str) -> None:
+    """Copy the records of STORES into one; the same run with another result is refused."""
+    from minichin import runs
+
+    sources = [runs.open_store(store) for store in stores]
+    target = runs.Store(into)
+    new = runs.merge(sources, target)
+    click.echo(f"{new} new runs, {len(target.by_key())} in {target.folder}")
+
+
+@runs_group.command("check")
+@click.argument("store")
+def runs_check(store: str) -> None:
+    """Read every record of STORE and say what is there."""
+    from minichin import runs
+
+    opened = runs.open_store(store)
+    records = opened.records()
+    diverged = sum(record.status == "diverged" for record in records)
+    click.echo(
+        f"{opened.folder}: {len(records)} runs, {diverged} of them diverged, "
+        f"{opened.torn_lines} line(s) cut off by an interruption and skipped"
+    )
+
+
+@cli.group("data")
+def data_group() -> None:
+    """List, fetch and check texts."""
+
+
+@data_group.command("list")
+def data_list() -> None:
+    """List the texts that can be named."""
+    from minichin import corpus
+
+    for info in corpus.available():
+        click.echo(f"{info.name}\n    {info.what} ({info.licence}){', cached' if info.cached else ''}")
+
+
+@data_group.command("fetch")
+@click.argument("name", default="enwik8")
+def data_fetch(name: str) -> None:
+    """Fetch a text into the cache, verified and cleaned; what is there is not fetched again."""
+    from minichin import corpus
+
+    path = corpus.fetch(name, progress=True)
+    loaded = corpus.load(name)
+    click.echo(f"{name}: {path}")
+    if loaded.overlap is not None:
+        click.echo(loaded.overlap.text())
+
+
+@data_group.command("check")
+@click.argument("name", default="enwik8")
+def data_check(name: str) -> None:
+    """Verify the checksums of a cached text."""
+    from minichin import corpus
+
+    click.echo(corpus.check(name))
+
+
+@cli.command("book")
+@PROFILE
+@click.option("--open", "open_browser", is_flag=True, help="Open the book in a browser.")
+@click.option("--store", default="", help="Folder of the runs store (default: runs/PROFILE).")
+@click.option(
+    "-p", "--parameter", multiple=True, metavar="NAME=VALUE", help="Set a notebook parameter; repeatable."
+)
+def book_command(profile: str, open_browser: bool, store: str, parameter: tuple[str, ...]) -> None:
+    """Train what is missing, run the notebooks and build the book."""
+    from minichin import book
+
+    book.build(
+        profile,
+        store=store,
+        open_browser=open_browser,
+        parameters=dict(map(_assignment, parameter)),
+        say=click.echo,
+    )
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """Read NAME=VALUE, the value as a Python literal where it is one."""
+    import ast
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ValueError(f"parameter {text!r} is not NAME=VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def _run(command: Callable[[], object]) -> int:
+    """Run a command; turn its exceptions into one line and an exit status."""
+    try:
+        command()
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        click.echo(f"minichin: {error.format_message()}", err=True)
+        return 2
+    except (ValueError, FileNotFoundError, PermissionError) as error:
+        click.echo(f"minichin: {' '.join(str(error).split())}", err=True)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("minichin: stopped; finished runs are kept, the same command goes on", err=True)
+        return 130
+    except RuntimeError as error:
+        click.echo(f"minichin: {error}", err=True)
+        return 1
+    return 0
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(_run(lambda: cli.main(prog_name="minichin", standalone_mode=False)))

@@ -1,0 +1,91 @@
+"""The plan is data: the recipe's values and the profiles' rows are held against numbers by hand."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minichin.plan import (
+    PROFILES,
+    PlanError,
+    RunSpec,
+    left_out,
+    make_spec,
+    peak_lr,
+    plan,
+    profile,
+    warmup_steps,
+)
+
+
+def test_recipe_by_hand():
+    """Warm-up is counted in steps, min(200, steps / 5), never less than one."""
+    assert [warmup_steps(s) for s in (1, 10, 500, 1000, 50_000)] == [1, 2, 100, 200, 200]
+
+
+@given(st.integers(1, 64), st.integers(100, 100_000))
+def test_peak_lr_falls_with_width_and_length(eighths, steps):
+    """The peak learning rate falls with width and never rises with the number of steps."""
+    width = 8 * eighths
+    assert peak_lr(width, steps) > peak_lr(width + 8, steps)
+    assert peak_lr(width, steps) >= peak_lr(width, 2 * steps)
+
+
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+def test_every_run_spends_its_budget(name):
+    """Each run's FLOPs meet the budget within the profile's stated tolerance, and keys are unique."""
+    specs = plan(name)
+    assert all(abs(s.flops - s.budget) <= profile(name).tolerance * s.budget for s in specs)
+    assert len({s.spec_hash for s in specs}) == len(specs)
+
+
+def test_cpu_grid_brackets_the_known_optima():
+    """Each budget's widths lie on both sides of the optimum that earlier sweeps found (design recipe)."""
+    optimum = {1e11: 20e3, 3e11: 31e3, 1e12: 61e3, 3e12: 104e3}
+    for budget, params in optimum.items():
+        sizes = sorted({s.shape.params for s in plan("cpu") if s.budget == budget})
+        assert len(sizes) >= 6
+        assert sizes[0] < params / 2
+        assert sizes[-1] > 4 * params
+
+
+def test_cpu_runs_stay_under_one_epoch():
+    """No run of the default profile sees a token twice."""
+    assert all(s.tokens <= PROFILES["cpu"].train_tokens for s in plan("cpu"))
+
+
+def test_gpu_leaves_out_what_would_repeat_the_text():
+    """Runs that would see the text more than four times are left out of the plan and reported."""
+    limit = 4 * PROFILES["gpu"].train_tokens
+    assert all(s.tokens <= limit for s in plan("gpu"))
+    assert left_out("gpu")
+    assert all(s.tokens > limit for s in left_out("gpu"))
+
+
+def test_hash_covers_every_field():
+    """Changing any field of a spec changes its hash."""
+    base = make_spec(1e11, 16)
+    for field in dataclasses.fields(RunSpec):
+        value = getattr(base, field.name)
+        other = {"schedule": "linear", "corpus": "help"}.get(field.name) or (
+            value * 2 if isinstance(value, int) and value else value + 1
+        )
+        assert dataclasses.replace(base, **{field.name: other}).spec_hash != base.spec_hash, field.name
+
+
+def test_impossible_budget_is_a_plan_error():
+    """A budget that whole steps cannot meet is refused with the size of the miss."""
+    with pytest.raises(PlanError, match=r"width 160 at 1e\+09 FLOPs: 1 steps spend .* off by"):
+        make_spec(1e9, 160)
+
+
+def test_unknown_profile():
+    """An unknown profile is refused with the list of names."""
+    with pytest.raises(ValueError, match="unknown profile 'cpus'; choose one of smoke, cpu, gpu, published"):
+        plan("cpus")
+
+
+def test_published_trains_nothing():
+    """The profile `published` has no runs to train."""
+    assert plan("published") == []
