@@ -9,6 +9,7 @@ do no harm, and an interruption leaves nothing that could be mistaken for a resu
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -52,9 +53,7 @@ def writable_cache_dir() -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there when the block ends well, else remove it."""
     sweep_leftovers(path.parent)
-    handle, name = tempfile.mkstemp(prefix=path.name + PARTIAL, dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
+    partial = path.with_name(f"{path.name}{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}")
     try:
         yield partial
         os.replace(partial, path)

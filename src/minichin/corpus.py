@@ -103,8 +103,9 @@ def fetch(name: str = "enwik8", progress: bool = True) -> Path:
         documents.text_files(name.partition(":")[2])
         return Path(name.partition(":")[2])
     if kind == "synthetic":
-        synthetic.tokens_wanted(name)
-        return Path(synthetic.__file__)
+        load(name)
+        path = _synthetic_path(name, 0)
+        return path if path.exists() else Path(synthetic.__file__)
     path = _documents_path(name)
     if not _whole(path):
         path = enwik8.build(progress) if kind == "enwik8" else hub.build(name, path, progress)
@@ -255,8 +256,7 @@ def _from_files(name: str, seed: int) -> Corpus:
 
 def _synthetic(name: str, seed: int) -> Corpus:
     """Draw training and validation independently; long samples are cached."""
-    wanted = synthetic.tokens_wanted(name)
-    path = cache_dir() / f"synthetic{synthetic.VERSION}-{wanted}-seed{seed}.bin"
+    wanted, path = synthetic.tokens_wanted(name), _synthetic_path(name, seed)
     if path.exists():
         return _restored(path, name)
     train, valid, digest = synthetic.samples(wanted, seed)
@@ -276,6 +276,10 @@ def _synthetic(name: str, seed: int) -> Corpus:
         return made
     _keep(path, made)
     return _restored(path, name)
+
+
+def _synthetic_path(name: str, seed: int) -> Path:
+    return cache_dir() / f"synthetic{synthetic.VERSION}-{synthetic.tokens_wanted(name)}-seed{seed}.bin"
 
 
 def _keep(path: Path, corpus: Corpus) -> None:

@@ -58,7 +58,8 @@ def pieces(text: bytes, size: int = PIECE) -> list[bytes]:
         end = text.find(b"\n\n", start + size, start + 3 * size)
         if end < 0:
             end = text.find(b"\n", start + size, start + 3 * size)
-        end = start + size if end < 0 else end
+        if end < 0:
+            end = start + size if len(text) - start >= 3 * size else len(text)
         if len(text) - end < size // 4:
             end = len(text)
         cut.append(text[start:end].strip(b"\n"))

@@ -47,13 +47,13 @@ def documents_path(name: str) -> Path:
 def build(name: str, path: Path, progress: bool = True) -> Path:
     """Stream the data set's text until it has its size, and keep it at `path`."""
     parts = parse(name)
+    cache.writable_cache_dir()
     try:
         import datasets
     except ImportError:
         raise CorpusUnavailable(
             f"{name} needs the package datasets; install it with: pip install 'minichin[hf]'"
         ) from None
-    cache.writable_cache_dir()
     try:
         texts = list(_until(_texts(name, _rows(datasets, parts)), parts, progress))
     except CorpusUnavailable:

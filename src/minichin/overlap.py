@@ -63,8 +63,8 @@ class OverlapReport:
         more = f" and {len(self.removed) - 5} more" if len(self.removed) > 5 else ""
         return (
             f"{first} {len(self.removed)} above {self.threshold:.0%} left the validation side "
-            f"({names}{more}); in the {self.documents_after:,} that stay, {self.share_after:.2%} occur in training "
-            f"(most {self.max_share_after:.0%})."
+            f"({names}{more}); in the {self.documents_after:,} that stay, {self.share_after:.2%} "
+            f"occur in training (most {self.max_share_after:.0%})."
         )
 
 

@@ -1,10 +1,10 @@
 """A source of text whose entropy rate is known exactly, so that the fitted E has a truth to be held against.
 
 Decisions. The source is a Markov chain of order 3 over 32 symbols. The next symbol's log-probability is a
-Zipf law plus three Gaussian tables that look one, two and three symbols back: a hierarchy, so that a model gains
-from each longer context in turn, and a skewed one, so that most contexts are rare and are learnt late. It is
-small enough (32³ contexts) for the stationary distribution, and with it the entropy rate, to be computed
-instead of estimated.
+Zipf law plus three Gaussian tables that look one, two and three symbols back: a hierarchy, so that a model
+gains from each longer context in turn, and a skewed one, so that most contexts are rare and are learnt late.
+Repeats are made unlikely, without which a run of blanks would be a quarter of the text. It is small enough
+(32³ contexts) for the stationary distribution, and with it the entropy rate, to be computed, not estimated.
 Samples are many chains run side by side and laid end to end; each starts in the stationary distribution. At a
 join the context is lost for three symbols, which adds less than 0.001 nats to the mean.
 Symbols are written as common English characters, so tokens stay below 256 and samples can be printed.
@@ -21,6 +21,7 @@ VERSION = 1
 ALPHABET = b" etaoinshrdlcumwfgypbvkjxqz.,'-\n"  # in order of Zipf rank
 ZIPF = 1.0  # exponent
 STRENGTHS = (1.2, 1.2, 1.0)  # of the tables that look 1, 2 and 3 symbols back
+REPEAT = 3.0  # taken from the log-probability of the symbol just seen
 TOKENS = 20_000_000
 VALID_TOKENS = 1_000_000
 CHAIN = 16_384  # tokens a chain, at least, where the sample is long enough
@@ -111,6 +112,8 @@ def default_source(seed: int = 2022) -> MarkovSource:
     for back, strength in enumerate(STRENGTHS, start=1):
         table = strength * rng.standard_normal((size,) * (back + 1))
         logits += table.reshape((1,) * (3 - back) + table.shape)
+    every = np.arange(size)
+    logits[:, :, every, every] -= REPEAT
     weights = np.exp(logits)
     return MarkovSource(weights / weights.sum(axis=-1, keepdims=True))
 
