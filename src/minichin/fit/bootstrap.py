@@ -2,10 +2,11 @@
 
 Decisions
 - Everything is vectorised over replicates: a leading axis, never a loop of scalar fits.
-- The noise of a cell (one budget, one size) has two parts: the spread between seeds, divided by their number,
-  and what the smooth curve misses beyond that (the width grid, the recipe), which more seeds do not cure.
-- Where the noise was estimated from few degrees of freedom it is itself uncertain; each replicate draws its own
-  standard deviation, sd·sqrt(dof / chi²(dof)), as Student's t does.
+- The noise of a cell (one budget, one size) has two parts: the spread between seeds, divided by their
+  number, and what the smooth curve misses beyond that (the width grid, the recipe), which more seeds do not
+  cure.
+- Where the noise was estimated from few degrees of freedom it is itself uncertain; each replicate draws its
+  own standard deviation, sd·sqrt(dof / chi²(dof)), as Student's t does.
 """
 
 from __future__ import annotations

@@ -2,18 +2,20 @@
 
 Decisions
 - Seeds of one (budget, size) are averaged first, and count by their number in the parabola.
-- The parabola, loss against ln N, goes through a local window: sizes within a factor 5 of the minimum, five at
-  least.  Far from its floor a valley is no parabola: on published sweeps that span 100× in N the parabola
-  through all points misses the published exponent by up to 0.4, the window stays within 0.03.
-  The window is recentred on its own minimum a few times.
-- A minimum counts as bracketed when the parabola opens upwards and its vertex lies between the smallest and the
-  largest size.  An unbracketed one is put at the edge, which only bounds it, and stays out of the power law as
-  long as two bracketed ones remain.
-- The tokens and the compute at the vertex are read off the budget's own runs, straight lines between them in
-  logarithms.  With C = 6 N D this makes a + b = 1 exactly; under the `full` count it does not, because C / (6 N D)
-  falls with size in small models (1.7 at 20k parameters, 1.1 at 1M), so that a + b > 1.
-- The power laws are plain least squares in logarithms, every budget alike, as in Hoffmann et al. 2022, section 3.2.
-- Each bootstrap replicate adds noise to every cell's mean (see `bootstrap`), moves the windows, and refits all.
+- The parabola, loss against ln N, goes through a local window: sizes within a factor 5 of the minimum, five
+  at least.  Far from its floor a valley is no parabola: on published sweeps that span 100× in N the
+  parabola through all points misses the published exponent by up to 0.4, the window stays within 0.03. The
+  window is recentred on its own minimum a few times.
+- A minimum counts as bracketed when the parabola opens upwards and its vertex lies between the smallest and
+  the largest size.  An unbracketed one is put at the edge, which only bounds it, and stays out of the power
+  law as long as two bracketed ones remain.
+- The tokens and the compute at the vertex are read off the budget's own runs, straight lines between them
+  in logarithms.  With C = 6 N D this makes a + b = 1 exactly; under the `full` count it does not, because C
+  / (6 N D) falls with size in small models (1.7 at 20k parameters, 1.1 at 1M), so that a + b > 1.
+- The power laws are plain least squares in logarithms, every budget alike, as in Hoffmann et al. 2022,
+  section 3.2.
+- Each bootstrap replicate adds noise to every cell's mean (see `bootstrap`), moves the windows, and refits
+  all.
 """
 
 from __future__ import annotations
@@ -76,15 +78,21 @@ def fit_isoflop(
 ) -> IsoflopFit:
     """Fit N_opt ∝ C^a and D_opt ∝ C^b to the floors of IsoFLOP valleys (Hoffmann et al. 2022, approach 2).
 
-    `window` is the factor in N round the minimum that the parabola goes through, `min_points` the least number
-    of sizes in it.  ValueError for a bad table, FitError where fewer than two budgets have three sizes.
+    `window` is the factor in N round the minimum that the parabola goes through, `min_points` the least
+    number of sizes in it.  ValueError for a bad table, FitError where fewer than two budgets have three sizes.
     """
     if window <= 1 or min_points < 3:
         raise ValueError(f"window must exceed 1 and min_points be 3 or more, got {window} and {min_points}")
     data = points(table, convention)
-    groups, data = _groups(data)
+    groups, data = budget_groups(data)
+    if len(groups) < 2:
+        raise FitError(
+            f"approach 2 needs two budgets or more with three sizes each, found {len(groups)} "
+            f"among {np.unique(data.budget).size} budgets",
+            ("too_few_budgets",),
+        )
     floors = [fit_floor(g, g.loss[None, :], window, min_points) for g in groups]
-    noise = _noise(groups, floors)
+    noise = pooled_noise(groups, floors)
     rng = np.random.default_rng(seed)
     copies = _replicate(groups, noise, rng, bootstrap, window, min_points) if noise and bootstrap else None
     used, warnings, notes = _choose(groups, floors)
@@ -140,7 +148,7 @@ def fit_floor(group: Group, loss: Floats, window: float = 5.0, min_points: int =
     return Floor(center, log_d, log_c, at_floor, bracketed, used_center, c, inside)
 
 
-def _groups(data: Points) -> tuple[list[Group], Points]:
+def budget_groups(data: Points) -> tuple[list[Group], Points]:
     """Budgets with three sizes or more; runs of the others are dropped with the reason."""
     groups, keep = [], np.zeros(len(data), dtype=bool)
     for budget in np.unique(data.budget):
@@ -156,16 +164,10 @@ def _groups(data: Points) -> tuple[list[Group], Points]:
         ]
         squares = float(((data.loss[members] - means[1][cell]) ** 2).sum())
         groups.append(Group(float(budget), means[0], means[1], seeds, means[2], means[3], squares))
-    if len(groups) < 2:
-        raise FitError(
-            f"approach 2 needs two budgets or more with three sizes each, found {len(groups)} "
-            f"among {np.unique(data.budget).size} budgets",
-            ("too_few_budgets",),
-        )
     return groups, data.take(keep, "its budget has fewer than three sizes, or is no single budget")
 
 
-def _noise(groups: list[Group], floors: list[Floor]) -> Noise | None:
+def pooled_noise(groups: list[Group], floors: list[Floor]) -> Noise | None:
     """Pooled noise: seeds about their cell's mean, and cell means about the local parabolas."""
     seed_squares = sum(g.seed_squares for g in groups)
     seed_dof = sum(int(g.seeds.sum()) - g.seeds.size for g in groups)

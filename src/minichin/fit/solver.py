@@ -1,15 +1,15 @@
 """Minimise the summed Huber loss of the log-sum-exp law from many starts at once.
 
 Decisions
-- Unknowns are theta = (e, a, b, alpha, beta): predicted ln L = logsumexp(e, a − alpha x, b − beta y), where x and y
-  are ln N and ln D less their means.  Centring takes out the near-collinearity of a with alpha, and makes a change
-  of units of N or D leave the problem exactly as it was.
-- The objective is the SUM over rows of weight · Huber_delta(predicted − observed ln L), not the mean: an optimiser
-  that stops on absolute tolerances stops early on the mean (Besiroglu et al. 2024).
-- Every start is one slice of a leading axis.  Each round tries two damped steps a start and takes the better:
-  Newton's with the exact Hessian, which ends in a few rounds near a minimum, and Gauss–Newton with Huber weights,
-  which always descends far from one.  A start whose steps cannot lower the objective has converged or is stuck;
-  its gradient tells which.
+- Unknowns are theta = (e, a, b, alpha, beta): predicted ln L = logsumexp(e, a − alpha x, b − beta y), where
+  x and y are ln N and ln D less their means.  Centring takes out the near-collinearity of a with alpha, and
+  makes a change of units of N or D leave the problem exactly as it was.
+- The objective is the SUM over rows of weight · Huber_delta(predicted − observed ln L), not the mean: an
+  optimiser that stops on absolute tolerances stops early on the mean (Besiroglu et al. 2024).
+- Every start is one slice of a leading axis.  Each round tries two damped steps a start and takes the
+  better: Newton's with the exact Hessian, which ends in a few rounds near a minimum, and Gauss–Newton with
+  Huber weights, which always descends far from one.  A start whose steps cannot lower the objective has
+  converged or is stuck; its gradient tells which.
 - Parameters stay in a box; one that presses against a side is held there, and reported.
 """
 
@@ -24,7 +24,6 @@ from minichin.law import Floats
 
 EXPONENT_RANGE = (0.01, 3.0)
 CHUNK = 256
-TOLERANCE = 1e-11
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,9 @@ class Problem:
         """Centre the design, and bound each term between a negligible and an absurd share of the loss."""
         low, high = float(log_loss.min()), float(log_loss.max())
         least, most = EXPONENT_RANGE
-        box = np.array([[low - 9, low - 14, low - 14, least, least], [high, high + 10, high + 10, most, most]])
+        box = np.array(
+            [[low - 9, low - 14, low - 14, least, least], [high, high + 10, high + 10, most, most]]
+        )
         mean_x, mean_y = float(log_n.mean()), float(log_d.mean())
         return cls(log_n - mean_x, log_d - mean_y, log_loss, delta, box, mean_x, mean_y)
 
@@ -126,19 +127,30 @@ def derivatives(problem: Problem, theta: Floats, weight: Floats) -> tuple[Floats
     return gradient, most, hessian, gauss
 
 
-def minimise(problem: Problem, starts: Floats, weight: Floats | None = None, rounds: int = 200) -> Solution:
-    """Advance all `starts` (s, 5; centred) to local minima; `weight` is (rows,) or (s, rows)."""
+def minimise(
+    problem: Problem,
+    starts: Floats,
+    weight: Floats | None = None,
+    rounds: int = 200,
+    tolerance: float = 1e-11,
+) -> Solution:
+    """Advance all `starts` (s, 5; centred) to local minima; `weight` is (rows,) or (s, rows).
+
+    A start has arrived when no component of its scaled gradient exceeds `tolerance`.
+    """
     rows = problem.x.size
     weights = np.broadcast_to(np.ones(rows) if weight is None else weight, (len(starts), rows))
     parts = [
-        _minimise_chunk(problem, starts[i : i + CHUNK], weights[i : i + CHUNK], rounds)
+        _minimise_chunk(problem, starts[i : i + CHUNK], weights[i : i + CHUNK], rounds, tolerance)
         for i in range(0, len(starts), CHUNK)
     ]
     joined = [np.concatenate([getattr(p, name) for p in parts]) for name in Solution.__dataclass_fields__]
     return Solution(*joined)
 
 
-def _minimise_chunk(problem: Problem, starts: Floats, weight: Floats, rounds: int) -> Solution:
+def _minimise_chunk(
+    problem: Problem, starts: Floats, weight: Floats, rounds: int, tolerance: float
+) -> Solution:
     """One chunk of `minimise`; finished starts leave the race, so that late ones cost little."""
     theta = np.clip(starts, problem.box[0], problem.box[1])
     value = objective(problem, theta, weight)
@@ -148,7 +160,7 @@ def _minimise_chunk(problem: Problem, starts: Floats, weight: Floats, rounds: in
         here, w = theta[racing], weight[racing]
         gradient, most, hessian, gauss = derivatives(problem, here, w)
         gradient, held = _hold(problem, here, gradient)
-        going = _scaled(gradient, most).max(axis=1) > TOLERANCE
+        going = _scaled(gradient, most).max(axis=1) > tolerance
         going &= damping[:, racing].min(axis=0) < 1e10
         racing, here, w, held = racing[going], here[going], w[going], held[going]
         if racing.size == 0:
@@ -185,7 +197,7 @@ def _scaled(gradient: Floats, most: Floats) -> Floats:
 def _step(
     matrix: Floats, scale: Floats, gradient: Floats, held: NDArray[np.bool_], damping: Floats
 ) -> Floats:
-    """Solve (matrix + damping · diag(scale)) step = −gradient for the free parameters, each in its own units."""
+    """Solve (matrix + damping · diag(scale)) step = −gradient for the free parameters, in natural units."""
     diagonal = np.sqrt(np.einsum("sii->si", scale)) + 1e-150
     diagonal = np.where(held, 1.0, diagonal)
     free = ~held

@@ -1,10 +1,12 @@
 """Where approach 3 starts from.
 
 Decisions
-- Given alpha and beta the law is linear in E, A, B.  A grid of exponents, each with its best non-negative E, A, B
-  by least squares on relative residuals (variable projection), lands near every basin that matters.
-- A spread of the grid of Hoffmann et al. 2022 is added, so that a basin the projection overlooks is still seen.
-- "hoffmann" is their grid, all 4,500: alpha, beta in {0, 0.5 … 2}, e in {−1, −0.5 … 1}, ln A, ln B in {0, 5 … 25}.
+- Given alpha and beta the law is linear in E, A, B.  A grid of exponents, each with its best non-negative
+  E, A, B by least squares on relative residuals (variable projection), lands near every basin that matters.
+- A spread of the grid of Hoffmann et al. 2022 is added, so that a basin the projection overlooks is still
+  seen.
+- "hoffmann" is their grid, all 4,500: alpha, beta in {0, 0.5 … 2}, e in {−1, −0.5 … 1}, ln A, ln B in {0, 5
+  … 25}.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from itertools import product
 
 import numpy as np
 
-from minichin.fit.solver import EXPONENT_RANGE, Problem
+from minichin.fit.solver import Problem
 from minichin.law import Floats
 
 PROJECTED = 24
@@ -58,14 +60,6 @@ def make_starts(problem: Problem, starts: str) -> Floats:
     if starts == "default":
         return np.concatenate([projected_starts(problem), hoffmann_starts(problem, SPREAD)])
     raise ValueError(f'starts must be "default" or "hoffmann", got {starts!r}')
-
-
-def perturbed(theta: Floats) -> Floats:
-    """Two restarts either side of `theta` in the balance of the exponents, inside of their range."""
-    factors = np.array([[1.0, 1.0, 1.0, 1.25, 0.8], [1.0, 1.0, 1.0, 0.8, 1.25]])
-    moved = theta * factors
-    moved[:, 3:] = np.clip(moved[:, 3:], *EXPONENT_RANGE)
-    return np.asarray(moved)
 
 
 def _non_negative(columns: Floats) -> tuple[Floats, Floats]:

@@ -1,8 +1,8 @@
 """From a user's table to checked arrays: which rows, which N, which C, which budget.
 
 Decisions
-- A wrong value is the caller's mistake: ValueError, one line, with the row, the column and the value.
-  A run that diverged is no mistake: it is left out, and listed with the reason.  No row disappears otherwise.
+- A wrong value is the caller's mistake: ValueError, one line, with the row, the column and the value. A run
+  that diverged is no mistake: it is left out, and listed with the reason.  No row disappears otherwise.
 - Rows are counted from 1, the header not counted; a frame whose index is named `row` keeps its own numbers.
 - `val_loss` is read before `loss`.  `flops` is 6·params·tokens where the table has none.
 - A convention picks which N and which C the fit speaks of:
@@ -15,8 +15,8 @@ Decisions
 
   The runs stay the same, and so do the groups that compete at equal budget: this is a rescoring of one sweep,
   not a new one.
-- Without a `budget` column, runs whose FLOPs differ by less than 10 % from a neighbour's share a budget.
-  A chain of such neighbours that spans more than a factor 1.5 is no budget.
+- Without a `budget` column, runs whose FLOPs differ by less than 10 % from a neighbour's share a budget. A
+  chain of such neighbours that spans more than a factor 1.5 is no budget.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Table = pd.DataFrame | Mapping[str, Sequence[Any] | NDArray[Any]]
 class Points:
     """Checked runs as arrays of one length, in natural logarithms where the name says so.
 
-    `log_n` and `log_c` follow the convention; `log_ratio` is ln(flops / (6·params·tokens)).
+    `log_n` and `log_c` follow the convention.
     `run` is the run's name where the table has one (`spec_hash` or `run`), else the row number.
     """
 
@@ -52,7 +52,6 @@ class Points:
     log_d: Floats
     log_c: Floats
     loss: Floats
-    log_ratio: Floats
     budget: Floats
     steps: Floats | None
     run: NDArray[Any]
@@ -66,8 +65,10 @@ class Points:
         """The rows of a mask or index; with `why`, those left out are added to `dropped`."""
         chosen = {f.name: getattr(self, f.name) for f in fields(self)}
         arrays = {name: value[keep] for name, value in chosen.items() if isinstance(value, np.ndarray)}
-        lost = np.setdiff1d(self.row, arrays["row"]) if why else []
-        return replace(self, **arrays, dropped=self.dropped + tuple({"row": int(r), "why": why} for r in lost))
+        lost: Any = np.setdiff1d(self.row, arrays["row"]) if why else []
+        return replace(
+            self, **arrays, dropped=self.dropped + tuple({"row": int(r), "why": why} for r in lost)
+        )
 
     @property
     def cells(self) -> NDArray[np.int64]:
@@ -80,13 +81,15 @@ def points(table: Table, convention: str = "full") -> Points:
     """Check `table` and lay it out by `convention`; ValueError for what the caller must mend."""
     if convention not in CONVENTIONS:
         raise ValueError(f"no convention {convention!r}; there are {', '.join(CONVENTIONS)}")
-    frame = _frame(table)
+    frame = as_frame(table)
     loss_name = require_columns(frame, convention)
     frame, dropped = drop_diverged(frame)
     if frame.empty:
         raise ValueError("the table has no rows that finished" if dropped else "the table is empty")
     log_params, log_d = np.log(positive(frame, "params")), np.log(positive(frame, "tokens"))
-    log_n = log_params if convention != "6ND_non_embedding" else np.log(positive(frame, "params_non_embedding"))
+    log_n = (
+        log_params if convention != "6ND_non_embedding" else np.log(positive(frame, "params_non_embedding"))
+    )
     log_full = np.log(positive(frame, "flops")) if "flops" in frame else np.log(6.0) + log_params + log_d
     log_c = log_full if convention == "full" else np.log(6.0) + log_n + log_d
     given = "budget" in frame and not frame["budget"].isna().all()
@@ -94,9 +97,18 @@ def points(table: Table, convention: str = "full") -> Points:
     steps = positive(frame, "steps") if "steps" in frame and not frame["steps"].isna().all() else None
     rows = row_numbers(frame)
     run = next((frame[name].to_numpy() for name in ("spec_hash", "run") if name in frame), rows)
-    log_ratio = log_full - np.log(6.0) - log_params - log_d
     loss = positive(frame, loss_name)
-    return Points(rows, log_n, log_d, log_c, loss, log_ratio, budget, steps, run, given, dropped)
+    return Points(rows, log_n, log_d, log_c, loss, budget, steps, run, given, dropped)
+
+
+def as_frame(table: Table) -> pd.DataFrame:
+    """A DataFrame of the user's table, which may be a mapping of equally long columns."""
+    if isinstance(table, pd.DataFrame):
+        return table
+    try:
+        return pd.DataFrame(dict(table))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a table is a DataFrame or a mapping of equally long columns: {error}") from error
 
 
 def require_columns(frame: pd.DataFrame, convention: str = "full", cure: str = "") -> str:
@@ -134,7 +146,9 @@ def positive(frame: pd.DataFrame, name: str, source: str = "") -> Floats:
         row, value = int(row_numbers(frame)[bad[0]]), column.iloc[bad[0]]
         place = f"row {row}{f' (line {row + 1} of {source})' if source else ''}"
         more = f", and in {bad.size - 1} more" if bad.size > 1 else ""
-        shown = "empty" if value is None or value is pd.NA or str(value).strip() in ("", "nan") else repr(value)
+        shown = (
+            "empty" if value is None or value is pd.NA or str(value).strip() in ("", "nan") else repr(value)
+        )
         shown = shown.replace("np.float64(", "").replace("np.int64(", "").rstrip(")")
         raise ValueError(f"column {name} is {shown} in {place}{more}: it must be a positive number")
     return values
@@ -166,16 +180,6 @@ def require_rows(count: int, needed: int, what: str) -> None:
     """FitError unless there are enough rows for the fit to be had at all."""
     if count < needed:
         raise FitError(f"{what} needs at least {needed} rows, got {count}")
-
-
-def _frame(table: Table) -> pd.DataFrame:
-    """A DataFrame of the user's table, which may be a mapping of equally long columns."""
-    if isinstance(table, pd.DataFrame):
-        return table
-    try:
-        return pd.DataFrame(dict(table))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"a table is a DataFrame or a mapping of equally long columns: {error}") from error
 
 
 def _number(value: object) -> float:
