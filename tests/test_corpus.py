@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import subprocess
 import sys
 import tarfile
 import threading
@@ -306,12 +307,18 @@ def test_an_unwritable_cache_folder_is_told(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_leftovers_of_a_killed_process_are_swept_away(tmp_path: Path) -> None:
-    """Partial files older than a day go when something is written; fresh ones may be another process's."""
-    for name in ("a.bin.partial-1-old", "b.bin.partial-2-fresh"):
-        (tmp_path / name).write_text("half")
-    os.utime(tmp_path / "a.bin.partial-1-old", (0, 0))
+    """Partial files of dead processes, and day-old ones, go at the next write; the living keep theirs."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    mine = cache_files.partial_path(tmp_path / "mine.bin")
+    dead = mine.with_name(mine.name.replace(f".{os.getpid()}.", f".{ended.pid}."))
+    elsewhere, old = (tmp_path / f"{name}.bin.partial-elsewhere.1.ab" for name in ("fresh", "old"))
+    for path in (mine, elsewhere, old):
+        path.write_text("half")
+    dead.mkdir()
+    os.utime(old, (0, 0))
     cache_files.write(tmp_path / "c.bin", {}, {"x": np.arange(3)})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.bin.partial-2-fresh", "c.bin"]
+    assert set(tmp_path.iterdir()) == {mine, elsewhere, tmp_path / "c.bin"}
 
 
 def test_cached_arrays_can_be_written_without_touching_the_file(tmp_path: Path) -> None:

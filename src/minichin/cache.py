@@ -9,6 +9,7 @@ do no harm, and an interruption leaves nothing that could be mistaken for a resu
 import contextlib
 import json
 import os
+import platform
 import secrets
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ import platformdirs
 
 FORMAT = "minichin-cache-1"
 PARTIAL = ".partial-"
-STALE = 24 * 3600  # seconds after which a killed process's leftovers are swept away
+STALE = 24 * 3600  # seconds after which another machine's leftovers are swept away
 CRC_LIMIT = 256 << 20  # bytes; larger files are checked by size on opening, wholly by `check`
 
 
@@ -53,7 +54,7 @@ def writable_cache_dir() -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there when the block ends well, else remove it."""
     sweep_leftovers(path.parent)
-    partial = path.with_name(f"{path.name}{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}")
+    partial = partial_path(path)
     try:
         yield partial
         os.replace(partial, path)
@@ -62,11 +63,30 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sweep_leftovers(folder: Path) -> None:
-    """Remove the partial files that a process killed more than a day ago left behind."""
+    """Remove what killed processes left behind: dead ones of this machine, day-old ones of any."""
     for leftover in folder.glob(f"*{PARTIAL}*"):
         with contextlib.suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > STALE:
+            if _is_dead(leftover.name) or time.time() - leftover.stat().st_mtime > STALE:
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def partial_path(path: Path) -> Path:
+    """Return a new name beside `path` that tells which process on which machine is writing."""
+    return path.with_name(f"{path.name}{PARTIAL}{platform.node()}.{os.getpid()}.{secrets.token_hex(4)}")
+
+
+def _is_dead(name: str) -> bool:
+    """Return whether the name is that of a process of this machine that is no more."""
+    owner = name.rpartition(PARTIAL)[2].removeprefix(platform.node() + ".").split(".")
+    if os.name != "posix" or len(owner) != 2 or not owner[0].isdigit():
+        return False
+    try:
+        os.kill(int(owner[0]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def write(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:

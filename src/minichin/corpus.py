@@ -1,10 +1,8 @@
 """Where text comes from, and how it is cut into training and validation.
 
-Decisions. A corpus has a name, a checksum and a report of what its two sides share. Whole documents go to one
-side or the other, in an order shuffled by the seed (enwik8's articles come sorted by age), until validation
-holds 1 MB or a tenth, whichever is less; validation documents that share more than a fifth of their word
-13-grams with training are taken out. What costs more than a moment is cached, memory-mapped, and never
-fetched or computed twice. A damaged cache file is an error with a cure, and `fetch` is the cure.
+Decisions. A corpus has a name, a checksum and a report of what its two sides share. What costs more than a
+moment is cached, memory-mapped, and never fetched or computed twice. A damaged cache file is an error with
+a cure, and `fetch` is the cure.
 """
 
 from collections.abc import Sequence
@@ -14,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from minichin import cache, documents, enwik8, hub, overlap, synthetic
+from minichin import cache, documents, enwik8, hub, synthetic
 from minichin.cache import cache_dir
 from minichin.download import CorpusUnavailable
 from minichin.overlap import OverlapReport, overlap_report
+from minichin.split import CUT, cut
 
 __all__ = [
     "Corpus",
@@ -33,9 +32,6 @@ __all__ = [
     "overlap_report",
 ]
 
-CUT = 1  # part of every cache file's name: raise it when a change of the cut changes either side
-VALID_BYTES = 1_000_000
-VALID_SHARE = 0.1
 CACHED_FROM = 4 << 20  # bytes; smaller corpora are cut afresh every time
 
 
@@ -169,32 +165,6 @@ def available() -> list[CorpusInfo]:
             True,
         ),
     ]
-
-
-def cut(
-    texts: Sequence[bytes], seed: int = 0, threshold: float = overlap.THRESHOLD
-) -> tuple[list[bytes], list[bytes], OverlapReport]:
-    """Shuffle documents by `seed`, fill validation up to its size, and drop its near-duplicates.
-
-    Returns the training documents, the validation documents and the overlap report.
-    """
-    if len(texts) < 2:
-        raise ValueError(
-            f"{len(texts)} document(s) cannot be cut into training and validation; bring more text"
-        )
-    sizes = np.array([len(text) for text in texts])
-    order = np.random.default_rng(seed).permutation(len(texts))
-    wanted = min(VALID_BYTES, VALID_SHARE * float(sizes.sum()))
-    count = int(np.searchsorted(np.cumsum(sizes[order]), wanted)) + 1
-    count = min(count, len(texts) - 1)
-    valid, train = [texts[i] for i in order[:count]], [texts[i] for i in order[count:]]
-    report, stays = overlap.report_and_kept(train, valid, threshold=threshold)
-    if not stays:
-        raise ValueError(
-            f"all {len(valid)} validation documents are near-duplicates of training (at least "
-            f"{min(report.removed_shares):.0%} of their word {report.n}-grams); bring more varied text"
-        )
-    return train, [valid[i] for i in stays], report
 
 
 def _kind(name: str) -> str:

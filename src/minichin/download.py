@@ -5,6 +5,7 @@ All of it happens in a temporary folder beside the target and ends in one rename
 is fetched by pip, run as a program, so that the user's own pip configuration (mirrors, proxies) applies.
 """
 
+import contextlib
 import gzip
 import hashlib
 import http.client
@@ -13,13 +14,12 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import time
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -134,10 +134,11 @@ def fetch_first(
     Raises CorpusUnavailable, a ValueError of one line, when none does.
     """
     failures = []
+    cache.sweep_leftovers(target.parent)
     for source in sources:
-        with tempfile.TemporaryDirectory(prefix=target.name + cache.PARTIAL, dir=target.parent) as folder:
+        with _scratch(target) as folder:
             try:
-                file = source.obtain(Path(folder), progress)
+                file = source.obtain(folder, progress)
                 if sha256_of(file) != sha256:
                     raise OSError("the file that came has another checksum")
                 os.replace(file, target)
@@ -150,6 +151,17 @@ def fetch_first(
         f"{name} is not in the cache and no source gave it ({'; '.join(failures)}); connect to a network "
         f"and run `minichin data fetch {name}`, or train on your own files with the corpus text:PATH"
     )
+
+
+@contextlib.contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside `target`; remove it with all that is in it."""
+    folder = cache.partial_path(target)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sha256_of(path: Path) -> str:
