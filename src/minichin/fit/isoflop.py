@@ -38,6 +38,7 @@ from minichin.fit.table import Points, Table, is_budget, points
 from minichin.law import Floats
 
 RECENTRE = 4
+MIN_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def fit_isoflop(
     """Fit N_opt ∝ C^a and D_opt ∝ C^b to the floors of IsoFLOP valleys (Hoffmann et al. 2022, approach 2).
 
     `window` is the factor in N round the minimum that the parabola goes through, `min_points` the least
-    number of sizes in it.  ValueError for a bad table, FitError where fewer than two budgets have three sizes.
+    number of sizes in it.  ValueError for a bad table, FitError with fewer than two budgets of three sizes.
     """
     if window <= 1 or min_points < 3:
         raise ValueError(f"window must exceed 1 and min_points be 3 or more, got {window} and {min_points}")
@@ -96,6 +97,7 @@ def fit_isoflop(
     rng = np.random.default_rng(seed)
     copies = _replicate(groups, noise, rng, bootstrap, window, min_points) if noise and bootstrap else None
     used, warnings, notes = _choose(groups, floors)
+    _count_steps(data, groups, floors, warnings, notes)
     n_line, d_line = _power_lines([f for f, u in zip(floors, used, strict=True) if u])
     if noise is None:
         warnings.append("seed_noise_unknown")
@@ -209,6 +211,23 @@ def _choose(groups: list[Group], floors: list[Floor]) -> tuple[NDArray[np.bool_]
         warnings.append("too_few_budgets")
         notes.append(f"the exponents rest on {int(used.sum())} budgets: three or more would show the scatter")
     return used, warnings, notes
+
+
+def _count_steps(
+    data: Points, groups: list[Group], floors: list[Floor], warnings: list[str], notes: list[str]
+) -> None:
+    """Warn of budgets whose optimum is a run of too few optimiser steps to have left its warm-up behind."""
+    if data.steps is None:
+        return
+    few = []
+    for group, floor in zip(groups, floors, strict=True):
+        rows = np.flatnonzero(data.budget == group.budget)
+        nearest = rows[np.argmin(np.abs(data.log_n[rows] - floor.x[0]))]
+        if data.steps[nearest] < MIN_STEPS:
+            few.append(f"{group.budget:.3g} ({data.steps[nearest]:.0f})")
+    if few:
+        warnings.append("too_few_steps")
+        notes.append(f"the optimum is a run of fewer than {MIN_STEPS} steps at {', '.join(few)} FLOPs")
 
 
 def _power_lines(floors: list[Floor]) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:

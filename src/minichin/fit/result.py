@@ -9,7 +9,7 @@ Decisions
   - `collinear_design`: parameters and tokens nearly determine each other;
   - `too_few_budgets`: fewer than three budgets (or fewer than three frontier sizes) carry the exponent;
   - `parameter_at_bound`: the best surface wants E = 0, or an exponent outside of what is allowed;
-  - `too_few_steps`: runs of fewer optimiser steps than the recipe needs are in use;
+  - `too_few_steps`: runs of too few optimiser steps are in use (approach 3), or are an optimum (approach 2);
   - `no_curves`: approach 1 had one row a run, so it saw final losses only;
   - `seed_noise_unknown`: neither repeated seeds nor spare points tell the noise, so there is no interval;
   - `not_converged`: approach 3 stopped before its gradient vanished.
