@@ -1,0 +1,122 @@
+"""Sphinx extension of this book: what the theme and MyST-NB leave to be done.
+
+Decisions:
+- A figure that a chapter borrows from a notebook is read from the executed notebook, is always captioned, and
+  must carry alternative text. (MyST-NB's `glue` across pages gives neither, and loses a picture that the
+  notebook did not display.)
+- No page asks the network for anything: plotly.min.js comes from the book, on pages that need it only, and
+  the live-code machinery of sphinx-thebe, which would be loaded from elsewhere, is taken out.
+- The foot of each page says which build this is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.directives.patches import Figure
+from sphinx.util import logging
+
+LOGGER = logging.getLogger(__name__)
+PICTURES = {"image/svg+xml": "svg", "image/png": "png"}
+PLOTLY_CALL = re.compile(
+    r"<script(?: type=\"text/javascript\")?>(\s*window\.PLOTLYENV.*?)</script>", re.DOTALL
+)
+
+
+def find_picture(notebook: dict[str, Any], key: str) -> tuple[str, bytes, str] | None:
+    """Find a picture by its glue key or by its cell's figure name; return suffix, bytes, alternative text."""
+    for cell in notebook["cells"]:
+        card = cell["metadata"].get("mystnb", {})
+        for output in cell.get("outputs", []):
+            glue = output.get("metadata", {}).get("scrapbook", {})
+            if key not in (glue.get("name"), card.get("figure", {}).get("name")):
+                continue
+            prefix = glue.get("mime_prefix", "")
+            for mime, suffix in PICTURES.items():
+                if data := output.get("data", {}).get(prefix + mime):
+                    text = data if isinstance(data, str) else "".join(data)
+                    raw = text.encode() if suffix == "svg" else b64decode(text)
+                    return suffix, raw, card.get("image", {}).get("alt", "")
+    return None
+
+
+class RunFigure(Figure):
+    """Show a notebook's picture as a figure of this page: ``{run-figure} /notebooks/x.ipynb::key``.
+
+    Takes the options of `figure`; the content is the caption. The alternative text is the option `alt`, or
+    else the one that the notebook's cell gives; neither is a warning, as is a key that is not there.
+    """
+
+    def run(self) -> list[nodes.Node]:
+        document, _, key = self.arguments[0].partition("::")
+        env = self.state.document.settings.env
+        relative, path = env.relfn2path(document, env.docname)
+        env.note_dependency(relative)
+        found = find_picture(json.loads(Path(path).read_text("utf-8")), key) if Path(path).is_file() else None
+        if found is None:
+            return [self._problem(f"no picture {key!r} in {document!r}")]
+        suffix, raw, alt = found
+        self.options.setdefault("alt", alt)
+        if not self.options["alt"].strip():
+            return [self._problem(f"picture {key!r} of {document!r} has no alternative text: add `:alt:`")]
+        name = f"{Path(relative).with_suffix('').as_posix()}-{key}".replace("/", "-")
+        picture = Path(env.srcdir) / "_figures" / f"{name}.{suffix}"
+        picture.parent.mkdir(exist_ok=True)
+        picture.write_bytes(raw)
+        self.arguments[0] = f"/_figures/{picture.name}"
+        return super().run()
+
+    def _problem(self, message: str) -> nodes.Node:
+        return self.state_machine.reporter.warning(f"run-figure: {message}", line=self.lineno)
+
+
+def remove_thebe(app: Sphinx, config: Config) -> None:
+    """Disconnect sphinx-thebe, which Jupyter Book always loads and which declares one constant twice."""
+    for listeners in list(app.events.listeners.values()):
+        for listener in list(listeners):
+            if listener.handler.__module__ == "sphinx_thebe":
+                app.disconnect(listener.id)
+    app.registry.css_files[:] = [item for item in app.registry.css_files if "thebe" not in item[0]]
+
+
+def add_build_to_foot(app: Sphinx, config: Config) -> None:
+    """Put the line that `minichin.book` wrote (version, profile, date, device) at the foot of each page."""
+    facts = Path(app.srcdir) / "build.json"
+    if facts.is_file():
+        config.html_theme_options["extra_footer"] = json.loads(facts.read_text("utf-8"))["foot"]
+
+
+def defer_plotly(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Let each Plotly figure be drawn once the page is read, so that the large script need not block it."""
+    for raw in doctree.findall(nodes.raw):
+        if "Plotly.newPlot" in raw.astext():
+            later = r'<script>addEventListener("DOMContentLoaded", () => {\1});</script>'
+            text, count = PLOTLY_CALL.subn(later, raw.astext())
+            if not count:
+                LOGGER.warning("a Plotly figure of unknown form", location=raw, type="minichin")
+            raw.rawsource = text
+            raw.children[:] = [nodes.Text(text)]
+
+
+def add_plotly(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Load plotly.min.js on the pages that hold a Plotly figure, and on no others."""
+    if doctree and any("Plotly.newPlot" in raw.astext() for raw in doctree.findall(nodes.raw)):
+        app.add_js_file(None, body='window.PlotlyConfig = {MathJaxConfig: "local"};')
+        app.add_js_file("plotly.min.js", defer="defer")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register everything; called by Sphinx."""
+    app.add_directive("run-figure", RunFigure)
+    app.connect("config-inited", remove_thebe)
+    app.connect("config-inited", add_build_to_foot, priority=400)
+    app.connect("doctree-resolved", defer_plotly)
+    app.connect("html-page-context", add_plotly)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,38 @@
+"""What all tests share: a place for runs that is not the user's, and the book built once at smoke size."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")  # else jupyter_core warns
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where profiles' stores go during the tests: `MINICHIN_RUNS` if set, else a temporary folder."""
+    given = os.environ.get("MINICHIN_RUNS")
+    folder = Path(given).resolve() if given else tmp_path_factory.mktemp("runs")
+    os.environ["MINICHIN_RUNS"] = str(folder)
+    yield folder
+    if given is None:
+        del os.environ["MINICHIN_RUNS"]
+    else:
+        os.environ["MINICHIN_RUNS"] = given
+
+
+@pytest.fixture(scope="session")
+def smoke_book(runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole book from smoke runs, made by the functions that `minichin book` uses; its folder."""
+    from minichin import book, sweep
+
+    folder = tmp_path_factory.mktemp("book")
+    sweep.ensure("smoke", progress=False)
+    book.execute_all(ROOT, folder / "source" / "notebooks", "smoke")
+    book.stage(ROOT, folder / "source")
+    book.render(folder / "source", folder)
+    return folder
