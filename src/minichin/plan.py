@@ -142,13 +142,18 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         "smoke": Profile(
             "smoke",
             "help",
-            {budget: _widths(1, 8, 16, 24, 40) for budget in (6e9, 9e9, 1.4e10)},
+            {
+                2e9: _widths(1, 4, 8, 12, 16, 24),
+                6e9: _widths(1, 8, 12, 16, 24, 36),
+                2e10: _widths(1, 12, 16, 24, 36, 48),
+            },
             train_tokens=400_000,
             max_epochs=2.0,
             batch_tokens=64,
             settings={
                 "depth": 1,
                 "context": 32,
+                "head_dim": 4,
                 "valid_tokens": 8_192,
                 "curve_tokens": 4_096,
                 "curve_points": 10,
