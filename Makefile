@@ -5,7 +5,7 @@ PROFILE ?= cpu
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help book test notebooks lint format lab pins clean
+.PHONY: help book test lint format lab pins clean
 
 help:
 	@echo "make book                    train what is missing, run the notebooks, build the book (about ten minutes)"
@@ -19,8 +19,12 @@ help:
 book: $(STAMP)
 	$(BIN)/minichin book --profile $(PROFILE)
 
+# The tests' runs go to build/, afresh each time; both commands share them.
+test: export MINICHIN_RUNS := $(CURDIR)/build/test/runs
 test: $(STAMP)
+	rm -rf build/test
 	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

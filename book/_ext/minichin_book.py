@@ -25,6 +25,7 @@ from sphinx.util import logging
 
 LOGGER = logging.getLogger(__name__)
 PICTURES = {"image/svg+xml": "svg", "image/png": "png"}
+REPEATED_IDS = ("exercise-content", "solution-content", "proof-content")
 PLOTLY_CALL = re.compile(
     r"<script(?: type=\"text/javascript\")?>(\s*window\.PLOTLYENV.*?)</script>", re.DOTALL
 )
@@ -105,6 +106,12 @@ def defer_plotly(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             raw.children[:] = [nodes.Text(text)]
 
 
+def drop_repeated_ids(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Drop the ids that sphinx-exercise and sphinx-proof repeat on every exercise, solution and theorem."""
+    for section in doctree.findall(nodes.section):
+        section["ids"] = [name for name in section["ids"] if name not in REPEATED_IDS]
+
+
 def add_plotly(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Load plotly.min.js on the pages that hold a Plotly figure, and on no others."""
     if doctree and any("Plotly.newPlot" in raw.astext() for raw in doctree.findall(nodes.raw)):
@@ -118,5 +125,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", remove_thebe)
     app.connect("config-inited", add_build_to_foot, priority=400)
     app.connect("doctree-resolved", defer_plotly)
+    app.connect("doctree-resolved", drop_repeated_ids)
     app.connect("html-page-context", add_plotly)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
