@@ -52,12 +52,11 @@ def test_counts_by_hand():
     shape = ModelShape(8, depth=1, context=4, vocab=10, head_dim=8)
     assert shape.param_breakdown() == {
         "embedding": 80,
-        "positions": 32,
         "attention": 256,
         "feed_forward": 512,
         "norms": 24,
     }
-    assert shape.params == 904
+    assert shape.params == 872
     assert shape.params_non_embedding == 792
     assert shape.flop_breakdown() == {
         "embedding": 640,
@@ -70,7 +69,7 @@ def test_counts_by_hand():
         "logits": 640,
     }
     assert shape.flops_per_token("full") == 3 * 7984 / 4
-    assert shape.flops_per_token("6ND") == 6 * 904
+    assert shape.flops_per_token("6ND") == 6 * 872
     assert shape.flops_per_token("6ND_non_embedding") == 6 * 792
 
 

@@ -32,7 +32,7 @@ PUBLISHED = Path(__file__).parent / "data" / "published"
 #: Columns of `Store.table()`, with their meaning.
 TABLE_COLUMNS = {
     "params": "all weights",
-    "params_non_embedding": "weights without token and position embeddings",
+    "params_non_embedding": "weights without the token embedding",
     "tokens": "training tokens seen",
     "flops": "training FLOPs by the full count",
     "budget": "FLOPs aimed at: runs of one IsoFLOP curve share it",

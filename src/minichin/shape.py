@@ -1,8 +1,8 @@
 """The shape of a transformer, and what it costs: parameters and FLOPs, part by part.
 
 Decisions:
-- The architecture is the one of `minichin.model`: decoder-only, pre-norm, learned positions, embedding
-  tied to the output layer, feed-forward width 4 x width, no biases, gains only in the norms.
+- The architecture is the one of `minichin.model`: decoder-only, pre-norm, positions as biases without
+  weights, embedding tied to the output layer, feed-forward width 4 x width, gains only in the norms.
 - FLOPs follow Appendix F of Hoffmann et al. 2022 (arXiv 2203.15556): one multiply-add is two FLOPs, the
   attention is counted without the causal saving, the embedding as the product with a one-hot matrix, and
   the backward pass as twice the forward pass.
@@ -112,7 +112,6 @@ class ModelShape:
         d, layers = self.width, self.depth
         return {
             "embedding": self.vocab * d,
-            "positions": self.context * d,
             "attention": layers * 4 * d * d,
             "feed_forward": layers * 2 * d * self.ffn,
             "norms": (2 * layers + 1) * d,
@@ -125,9 +124,8 @@ class ModelShape:
 
     @property
     def params_non_embedding(self) -> int:
-        """Weights without token and position embeddings: the N of Kaplan et al. 2020."""
-        parts = self.param_breakdown()
-        return self.params - parts["embedding"] - parts["positions"]
+        """Weights without the token embedding: the N of Kaplan et al. 2020."""
+        return self.params - self.param_breakdown()["embedding"]
 
     def flop_breakdown(self) -> dict[str, float]:
         """FLOPs of one forward pass over one sequence of `context` tokens, by part (Appendix F)."""
