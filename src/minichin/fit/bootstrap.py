@@ -68,6 +68,15 @@ def lines(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return mean_y[..., 0] - slope * mean_x[..., 0], slope
 
 
+def solve(matrices: Floats, right: Floats) -> Floats:
+    """Solve stacked symmetric systems (…, k, k) x = (…, k); the least-norm solution where one is singular."""
+    try:
+        return np.asarray(np.linalg.solve(matrices, right[..., None])[..., 0])
+    except np.linalg.LinAlgError:
+        inverse = np.linalg.pinv(np.nan_to_num(matrices), hermitian=True)
+        return np.asarray((inverse @ np.nan_to_num(right)[..., None])[..., 0])
+
+
 def power_law(intercept: float, slope: float) -> PowerLaw:
     """exp(intercept) · C^slope; FitError where that is no number."""
     if not (np.isfinite(slope) and abs(intercept) < 700):

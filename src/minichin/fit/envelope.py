@@ -6,8 +6,7 @@ Decisions
   default.
 - A point is on the envelope only if no cheaper run has reached its loss.  Just above a budget nothing but
   runs in mid-training remains, with their learning rates still high; those do not beat what has finished,
-  and are left out by this rule.  The winners then lie late in their runs, as the paper's do (its last 15
-  %).
+  and are left out by this rule.  The winners then lie late in their runs, as the paper's do (its last 15%).
 - Seeds of one (budget, size) are averaged: otherwise a size with three seeds wins by its luckiest draw.
 - Where the winner is the smallest or largest size of its budget (or, without budgets, of the runs still
   going), the frontier lies beyond what was sampled: such points stay in `frontier`, with `used` False.
@@ -18,6 +17,8 @@ Decisions
 - A bootstrap replicate shifts each cell's curve as a whole by its noise and finds the winners anew.
   (Redrawing the cells with replacement as well was tried on planted sweeps: intervals twice too wide.) Only
   where nothing tells the noise are cells redrawn instead.
+- The winners come from a ladder of sizes.  Its coarseness is not noise, and the interval does not hold it:
+  on the noise-free final losses of a published exercise the raw minimum gives a = 0.469 for a true 0.514.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from minichin.fit.bootstrap import (
     exponent_intervals,
     lines,
     power_law,
+    solve,
     stack_replicates,
 )
 from minichin.fit.result import FitError, IsoflopFit, Valley, percentile_interval
@@ -137,7 +138,7 @@ def fit_floor(group: Group, loss: Floats, window: float = 5.0, min_points: int =
         powers = np.stack([np.ones_like(u), u / width, (u / width) ** 2], axis=-1)
         moments = np.einsum("bm,bmi,bmj->bij", weight, powers, powers)
         right = np.einsum("bm,bmi,bm->bi", weight, powers, loss)
-        c = np.linalg.solve(moments, right[..., None])[..., 0] / np.array([1.0, width, width**2])
+        c = solve(moments, right) / np.array([1.0, width, width**2])
         opens = c[:, 2] > 1e-12
         lowest = x[np.argmin(np.where(inside, loss, np.inf), axis=1)]
         step = -c[:, 1] / np.where(opens, 2 * c[:, 2], 1.0)

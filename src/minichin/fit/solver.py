@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from minichin.fit.bootstrap import solve
 from minichin.law import Floats
 
 EXPONENT_RANGE = (0.01, 3.0)
@@ -204,9 +205,5 @@ def _step(
     unit = matrix / diagonal[:, :, None] / diagonal[:, None, :] * free[:, :, None] * free[:, None, :]
     index = np.arange(5)
     unit[:, index, index] += damping[:, None] + held + 1e-15
-    try:
-        step = np.linalg.solve(unit, (-gradient / diagonal)[..., None])[..., 0]
-    except np.linalg.LinAlgError:
-        unit[:, index, index] += 1e-8
-        step = np.linalg.solve(unit, (-gradient / diagonal)[..., None])[..., 0]
+    step = solve(unit, -gradient / diagonal)
     return np.asarray(np.clip(step / diagonal, -2.0, 2.0) * free)

@@ -15,6 +15,7 @@ from itertools import product
 
 import numpy as np
 
+from minichin.fit.bootstrap import solve
 from minichin.fit.solver import Problem
 from minichin.law import Floats
 
@@ -75,7 +76,7 @@ def _non_negative(columns: Floats) -> tuple[Floats, Floats]:
         system = gram * on[:, None] * on
         index = np.arange(3)
         system[:, index, index] += (1 - on) + 1e-12 * np.einsum("gii->gi", gram)
-        solved = np.linalg.solve(system, (right * on)[..., None])[..., 0]
+        solved = solve(system, right * on)
         squares = columns.shape[1] - 2 * (solved * right).sum(axis=1)
         squares += np.einsum("gi,gij,gj->g", solved, gram, solved)
         wins = (solved >= 0).all(axis=1) & (squares < best)
