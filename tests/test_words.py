@@ -117,7 +117,7 @@ def test_bracketing_names_the_budgets_that_are_not():
     said = words.bracketing(valleys(shift=30.0))
     assert said.startswith("2 of 3")
     assert "10¹²" in said
-    assert words.bracketing(valleys(shift=1.0)) == "all 3 valleys have their minimum bracketed."
+    assert words.bracketing(valleys(shift=1.0)) == "every valley (3 of 3) has its minimum bracketed."
 
 
 def test_valley_facts_tell_the_first_and_last_budget():
@@ -133,3 +133,12 @@ def test_surface_facts_scale_their_digits():
     """Small constants get three decimals, large ones none."""
     facts = words.surface_facts({"E": 1.234567, "B": 2085.43}, {"E": (1.2, 1.3)})
     assert facts == {"E_text": "1.235 (1.200 to 1.300)", "B_text": "2085 (no interval)"}
+
+
+def test_profile_note_warns_of_the_smoke_profile():
+    """A rendering from smoke runs says that its numbers mean nothing; others name their profile."""
+    assert "far too small" in words.profile_note("smoke", "seconds")
+    assert (
+        words.profile_note("cpu", "ten minutes")
+        == "This rendering shows the runs of the profile cpu: ten minutes."
+    )

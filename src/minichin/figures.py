@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from minichin.fit import EnvelopeFit, Fit, IsoflopFit, ParametricFit
 from minichin.overlap import BINS, OverlapReport
@@ -65,8 +65,10 @@ def plot_flop_shares(ax: Axes, shapes: Sequence[ModelShape]) -> Axes:
         loc="center left",
         bbox_to_anchor=(1, 0.5),
     )
+    widths = [shape.width for shape in shapes]
+    ax.xaxis.set_major_locator(FixedLocator([w for w in widths if w & (w - 1) == 0]))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.xaxis.set_minor_locator(NullLocator())
     return ax
 
 
@@ -257,19 +259,14 @@ def plot_residuals(ax: Axes, fit: ParametricFit, table: pd.DataFrame) -> Axes:
 def plot_exponents(ax: Axes, rows: Sequence[ForestRow], reference: float = 0.5) -> Axes:
     """Draw exponents with their intervals from top to bottom, one colour a group, and a dashed reference."""
     colours = dict(zip(dict.fromkeys(row.group for row in rows), OKABE_ITO, strict=False))
-    seen: set[str] = set()
     for place, row in enumerate(rows):
-        label = None if row.group in seen else row.group
-        seen.add(row.group)
         if row.interval is not None:
             ax.plot(row.interval, [place, place], color=colours[row.group], linewidth=2)
-        ax.plot(row.value, place, "o", color=colours[row.group], ms=6, label=label)
+        ax.plot(row.value, place, "o", color=colours[row.group], ms=6)
     ax.axvline(reference, color=GREY, linestyle="--", linewidth=1)
-    ax.set_yticks(range(len(rows)), [row.label for row in rows])
+    ax.set_yticks(range(len(rows)), [f"{row.group}, {row.label}" if row.label else row.group for row in rows])
     ax.invert_yaxis()
-    finish(ax, "exponent a of N_opt ∝ C^a", "", legend=None)
-    ax.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.4, -0.14), ncols=3)
-    return ax
+    return finish(ax, "exponent a of N_opt ∝ C^a", "", legend=None)
 
 
 def plot_overlap(ax: Axes, report: OverlapReport) -> Axes:

@@ -13,9 +13,12 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
+from minichin.words import scientific
+
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999", "#F0E442")
 DARK, GREY = "#222222", "#8a8a8a"
 LOSS = "held-out loss (nats a byte)"
 FLOPS = {
@@ -50,9 +53,10 @@ def finish(
     """Label, scale and tidy the axes; `legend` is its title, None for no legend."""
     if log_x:
         ax.set_xscale("log")
+        _log_ticks(ax.xaxis)
     if log_y:
         ax.set_yscale("log")
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        _log_ticks(ax.yaxis)
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     ax.spines[["top", "right"]].set_visible(False)
@@ -60,3 +64,14 @@ def finish(
     if legend is not None and ax.get_legend_handles_labels()[0]:
         ax.legend(title=legend or None, frameon=False, fontsize="small", title_fontsize="small")
     return ax
+
+
+def _log_ticks(axis: Axis) -> None:
+    """Label few enough places of a logarithmic axis that they never touch: the fewer, the more decades."""
+    axis.axes.autoscale_view()
+    low, high = sorted(axis.get_view_interval())
+    decades = np.log10(high / low)
+    places = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1 else (1.0, 2.0, 4.0)
+    axis.set_major_locator(LogLocator(subs=places))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: scientific(value)))
+    axis.set_minor_formatter(NullFormatter())

@@ -110,7 +110,7 @@ def bracketing(fit: IsoflopFit) -> str:
     inside = [valley for valley in fit.valleys if valley.bracketed]
     outside = [scientific(valley.budget) for valley in fit.valleys if not valley.bracketed]
     if not outside:
-        return f"all {len(inside)} valleys have their minimum bracketed."
+        return f"every valley ({len(inside)} of {len(inside)}) has its minimum bracketed."
     return (
         f"{len(inside)} of {len(fit.valleys)} valleys have their minimum bracketed; "
         f"those at {', '.join(outside)} FLOPs do not, and only bound it."
@@ -140,3 +140,13 @@ def surface_facts(values: Mapping[str, float], intervals: Mapping[str, Interval 
         digits = 3 if abs(value) < 10 else max(0, 2 - math.floor(math.log10(abs(value))))
         facts[f"{name}_text"] = with_interval(value, intervals.get(name), digits)
     return facts
+
+
+def profile_note(name: str, about: str) -> str:
+    """One sentence on which runs a rendering shows; a warning for the profile that is for tests only."""
+    if name == "smoke":
+        return (
+            "This rendering shows the runs of the profile smoke, which exists for tests: "
+            "the runs are far too small for the numbers to mean anything."
+        )
+    return f"This rendering shows the runs of the profile {name}: {about}."
