@@ -11,6 +11,8 @@ from scipy.special import logsumexp
 
 from minichin import published
 from minichin.fit import FitError, fit_parametric
+from minichin.fit.solver import Problem, minimise
+from minichin.fit.starts import hoffmann_starts
 from minichin.law import LossSurface
 
 laws = st.builds(
@@ -203,13 +205,16 @@ def test_bad_options_are_refused() -> None:
         fit_parametric(table, starts="many")
 
 
-@pytest.mark.slow
-def test_the_papers_4500_starts_agree() -> None:
-    """The 4,500 starts of the paper find nothing better than the default ones."""
+def test_the_papers_starts_find_nothing_better() -> None:
+    """The paper's grid has 4,500 starts; an even spread of 200 of them ends no lower than the default ones."""
     table = published_runs("chinchilla_234")
-    few, many = (fit_parametric(table, bootstrap=0, starts=s) for s in ("default", "hoffmann"))
-    assert many.starts == 4500
-    assert many.objective == pytest.approx(few.objective, rel=1e-9)
+    logs = (np.log(table[name].to_numpy(dtype=float)) for name in ("params", "tokens", "loss"))
+    problem = Problem.build(*logs, delta=1e-3)
+    assert hoffmann_starts(problem).shape == (4500, 5)
+    ended = minimise(problem, hoffmann_starts(problem, 200))
+    best = fit_parametric(table, bootstrap=0).objective
+    assert ended.objective.min() == pytest.approx(best, rel=1e-9)
+    assert (ended.objective < best * (1 + 1e-6)).mean() > 0.9
 
 
 def test_too_few_rows() -> None:
