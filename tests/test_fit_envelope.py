@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from planted import curves, surface, sweep
 
 from minichin.fit import FitError, fit_envelope
+from tests.planted import curves, surface, sweep
 
 FINE = {"widths": 41, "reach": 6.0, "budgets": (1e11, 2e11, 4e11, 8e11, 1.6e12, 3.2e12)}
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import published_runs, surface, sweep
 
 from minichin import published
 from minichin.fit import FitError, fit_isoflop
+from tests.planted import published_runs, surface, sweep
 
 
 @settings(max_examples=25, deadline=None)

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import grid, published_runs, surface, sweep
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
@@ -14,6 +13,7 @@ from minichin.fit import FitError, fit_parametric
 from minichin.fit.solver import Problem, minimise
 from minichin.fit.starts import hoffmann_starts
 from minichin.law import LossSurface
+from tests.planted import grid, published_runs, surface, sweep
 
 laws = st.builds(
     LossSurface,
@@ -206,7 +206,7 @@ def test_bad_options_are_refused() -> None:
 
 
 def test_the_papers_starts_find_nothing_better() -> None:
-    """The paper's grid has 4,500 starts; an even spread of 200 of them ends no lower than the default ones."""
+    """The paper's grid has 4,500 starts; an even spread of 200 of them ends no lower than the default."""
     table = published_runs("chinchilla_234")
     logs = (np.log(table[name].to_numpy(dtype=float)) for name in ("params", "tokens", "loss"))
     problem = Problem.build(*logs, delta=1e-3)

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from planted import curves, surface, sweep
 
 from minichin.fit import FitError
 from minichin.fit.report import fit_report, optimum, read_any, read_table
+from tests.planted import curves, surface, sweep
 
 COMMON = {"a", "a_interval", "b", "b_interval", "a_minus_b", "a_minus_b_interval", "warnings"}
 THIRD = {
