@@ -130,9 +130,13 @@ def test_valley_facts_tell_the_first_and_last_budget():
 
 
 def test_surface_facts_scale_their_digits():
-    """Small constants get three decimals, large ones none."""
-    facts = words.surface_facts({"E": 1.234567, "B": 2085.43}, {"E": (1.2, 1.3)})
-    assert facts == {"E_text": "1.235 (1.200 to 1.300)", "B_text": "2085 (no interval)"}
+    """A and B, which range over decades, are told to three digits, the other constants to three decimals."""
+    facts = words.surface_facts(
+        {"E": 1.234567, "A": 406.44, "B": 2085.43}, {"E": (1.2, 1.3), "B": (31.25, 2e9)}
+    )
+    assert facts["E_text"] == "1.235 (1.200 to 1.300)"
+    assert facts["A_text"] == "406 (no interval)"
+    assert facts["B_text"] == "2090 (31.2 to 2 × 10⁹)"
 
 
 def test_profile_note_warns_of_the_smoke_profile():

@@ -233,9 +233,10 @@ def plot_surface(ax: Axes, fit: ParametricFit, table: pd.DataFrame) -> Axes:
     log_cost = np.log(used["flops"] / (used["params"] * used["tokens"]))
     cost = np.exp(np.interp(np.log(params), np.log(used["params"]), log_cost))
     x, y = np.meshgrid(flops, params)
-    lines = ax.contour(
-        x, y, fit.surface.value(y, x / (cost[:, None] * y)), levels=14, cmap="viridis", linewidths=1
-    )
+    floor = fit.surface.E
+    loss = fit.surface.value(y, x / (cost[:, None] * y))
+    levels = floor + np.geomspace(loss.min() - floor, loss.max() - floor, 16)[1:-1]
+    lines = ax.contour(x, y, loss, levels=levels, cmap="viridis", linewidths=1)
     ax.clabel(lines, fontsize="x-small", fmt="%.2f")
     ax.plot(used["flops"], used["params"], "o", color=GREY, ms=4, label="runs used")
     ax.plot(flops, fit.n_opt(flops), color=OKABE_ITO[1], linewidth=2.2, label=f"frontier, a = {fit.a:.2f}")

@@ -8,7 +8,6 @@ Decisions:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from minichin.fit import Fit, Interval, IsoflopFit
@@ -133,12 +132,26 @@ def valley_facts(fit: IsoflopFit) -> dict[str, float | str]:
     return facts
 
 
+def significant(value: float) -> str:
+    """`value` to three significant digits: 406, 0.348, and powers of ten beyond 1e5."""
+    return f"{float(f'{value:.3g}'):g}" if 1e-3 <= abs(value) < 1e5 else scientific(value)
+
+
 def surface_facts(values: Mapping[str, float], intervals: Mapping[str, Interval | None]) -> dict[str, str]:
-    """The five constants of a loss surface with their intervals, as words: `E_text`, `A_text`, …"""
+    """The five constants of a loss surface with their intervals, as words: `E_text`, `A_text`, …
+
+    A and B, which range over decades, to three digits; the others to three decimals.
+    """
     facts = {}
     for name, value in values.items():
-        digits = 3 if abs(value) < 10 else max(0, 2 - math.floor(math.log10(abs(value))))
-        facts[f"{name}_text"] = with_interval(value, intervals.get(name), digits)
+        interval = intervals.get(name)
+        if name in ("A", "B") and interval is not None:
+            text = f"{significant(value)} ({significant(interval[0])} to {significant(interval[1])})"
+        elif name in ("A", "B"):
+            text = f"{significant(value)} (no interval)"
+        else:
+            text = with_interval(value, interval, 3)
+        facts[f"{name}_text"] = text
     return facts
 
 
