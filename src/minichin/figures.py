@@ -241,7 +241,8 @@ def plot_surface(ax: Axes, fit: ParametricFit, table: pd.DataFrame) -> Axes:
     ax.plot(used["flops"], used["params"], "o", color=GREY, ms=4, label="runs used")
     ax.plot(flops, fit.n_opt(flops), color=OKABE_ITO[1], linewidth=2.2, label=f"frontier, a = {fit.a:.2f}")
     ax.set_ylim(params[0], params[-1])
-    return finish(ax, FLOPS[fit.convention], ALL_PARAMS, log_x=True, log_y=True)
+    ax.legend(fontsize="small", loc="lower right", framealpha=0.9)
+    return finish(ax, FLOPS[fit.convention], ALL_PARAMS, log_x=True, log_y=True, legend=None)
 
 
 def plot_residuals(ax: Axes, fit: ParametricFit, table: pd.DataFrame) -> Axes:
