@@ -162,4 +162,6 @@ def profile_note(name: str, about: str) -> str:
             "This rendering shows the runs of the profile smoke, which exists for tests: "
             "the runs are far too small for the numbers to mean anything."
         )
+    if name == "published":
+        return "This rendering shows the runs whose records come with the repository; nothing was trained for it."
     return f"This rendering shows the runs of the profile {name}: {about}."
