@@ -114,5 +114,5 @@ def test_bad_shapes_are_refused(values, words):
 
 def test_unknown_convention():
     """A misspelt convention is refused with the list of names."""
-    with pytest.raises(ValueError, match="unknown counting convention '6nd'.*6ND_non_embedding"):
+    with pytest.raises(ValueError, match=r"unknown counting convention '6nd'.*6ND_non_embedding"):
         ModelShape(8).flops_per_token("6nd")

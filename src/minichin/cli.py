@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def sweep_command(
     chosen = plan.profile(profile)
     for spec in plan.left_out(profile):
         click.echo(report_plan.why_left_out(spec, chosen), err=True)
-    corpus.fetch(chosen.corpus, progress=not quiet)
+    corpus.load(chosen.corpus, progress=not quiet)
     done = sweep.sweep(profile, store, workers=workers, time_limit=limit, device=device, progress=not quiet)
     all_runs = plan.plan(profile)
     left = len(sweep.missing(all_runs, done))
@@ -142,9 +142,9 @@ def fit_command(
         dropped=dropped,
     )
     if plot:
-        from minichin import figures
+        from minichin import report_figure
 
-        figures.save_report(result, plot)
+        report_figure.save(result, plot)
     if json_file:
         write_output(dumps(result.to_json()), json_file)
     if json_file != "-":
@@ -296,10 +296,10 @@ def _assignment(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _run(command: Callable[[], object]) -> int:
-    """Run a command; turn its exceptions into one line and an exit status."""
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (default: this process's own); return its exit status."""
     try:
-        command()
+        cli.main(arguments, prog_name="minichin", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
@@ -319,4 +319,4 @@ def _run(command: Callable[[], object]) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(_run(lambda: cli.main(prog_name="minichin", standalone_mode=False)))
+    sys.exit(run())

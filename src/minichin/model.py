@@ -64,6 +64,8 @@ class Transformer(nn.Module):
     `loss(ids, targets)` is the mean cross-entropy in nats a token.
     """
 
+    bias: Tensor
+
     def __init__(self, shape: ModelShape, seed: int = 0) -> None:
         super().__init__()
         self.shape = shape
