@@ -142,6 +142,7 @@ def test_surface_facts_scale_their_digits():
 def test_profile_note_warns_of_the_smoke_profile():
     """A rendering from smoke runs says that its numbers mean nothing; others name their profile."""
     assert "far too small" in words.profile_note("smoke", "seconds")
+    assert "nothing was trained" in words.profile_note("published", "no training")
     assert (
         words.profile_note("cpu", "ten minutes")
         == "This rendering shows the runs of the profile cpu: ten minutes."

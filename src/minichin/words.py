@@ -163,5 +163,5 @@ def profile_note(name: str, about: str) -> str:
             "the runs are far too small for the numbers to mean anything."
         )
     if name == "published":
-        return "This rendering shows the runs whose records come with the repository; nothing was trained for it."
+        return "This rendering shows the runs that come with the repository; nothing was trained for it."
     return f"This rendering shows the runs of the profile {name}: {about}."
