@@ -96,7 +96,7 @@ def own_kernel() -> Iterator[str]:
     launch = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     inline = "module://matplotlib_inline.backend_inline"  # whatever MPLBACKEND says here: pages need figures
     spec = {
-        "argv": [*launch, "--IPKernelApp.log_level=40"],
+        "argv": [*launch, "--IPKernelApp.log_level=50"],
         "display_name": KERNEL,
         "language": "python",
         "env": {"MINICHIN_BOOK": "1", "MPLBACKEND": inline, "PYTHONHASHSEED": "0"},
