@@ -41,11 +41,11 @@ def test_every_run_spends_its_budget(name):
 
 
 def test_cpu_grid_brackets_the_known_optima():
-    """Each budget's widths lie on both sides of the optimum that earlier sweeps found (design recipe)."""
-    optimum = {1e11: 20e3, 3e11: 31e3, 1e12: 61e3, 3e12: 104e3}
+    """Each budget's widths lie on both sides of the optimum that earlier sweeps found (lab log)."""
+    optimum = {1e11: 27e3, 3e11: 43e3, 1e12: 75e3, 3e12: 138e3}
     for budget, params in optimum.items():
         sizes = sorted({s.shape.params for s in plan("cpu") if s.budget == budget})
-        assert len(sizes) >= 6
+        assert len(sizes) >= 5
         assert sizes[0] < params / 2
         assert sizes[-1] > 4 * params
 

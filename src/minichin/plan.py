@@ -6,7 +6,8 @@ Decisions (each measured in this regime; see the book's lab log):
 - The peak learning rate depends on the width *and* on the number of steps; a rule that ignores the length
   inflates the exponent of N by about 0.05.
 - Warm-up is counted in steps, min(200, steps / 5): a percentage of a long run starves the big, short ones.
-- 256 tokens a step: at these budgets every larger batch is worse.
+- 256 tokens a step: at these budgets every larger batch is worse. A context of 64 bytes: within these
+  budgets it gives lower losses than 128, and attention takes half the time.
 - Larger budgets come last, so that a sweep that is stopped early leaves whole valleys.
 """
 
@@ -16,7 +17,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from types import MappingProxyType
 
@@ -67,7 +68,7 @@ class RunSpec:
     seed: int = 0
     corpus: str = "enwik8"
     depth: int = 3
-    context: int = 128
+    context: int = 64
     vocab: int = 256
     head_dim: int = 8
     batch_tokens: int = BASE_BATCH_TOKENS
@@ -166,8 +167,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             {
                 1e11: _widths(1, 8, 16, 24, 32, 40, 48, 64),
                 3e11: _widths(1, 16, 24, 32, 40, 48, 64, 80),
-                1e12: _widths(1, 16, 24, 32, 40, 48, 64, 96),
-                3e12: _widths(1, 24, 32, 40, 48, 64, 80, 128),
+                1e12: _widths(1, 24, 32, 40, 48, 64, 96),
+                3e12: _widths(1, 40, 48, 64, 80, 128),
             },
             train_tokens=ENWIK8_TRAIN_TOKENS,
             about="about ten minutes on two CPU cores",
@@ -211,7 +212,8 @@ def make_spec(budget: float, width: int, *, tolerance: float = 0.01, **settings:
     Raises `PlanError` when whole steps cannot meet the budget within `tolerance`.
     """
     values: dict = {"head_dim": head_dim(width), **settings}
-    sizes = {k: values[k] for k in ("depth", "context", "vocab", "head_dim") if k in values}
+    defaults = {f.name: f.default for f in fields(RunSpec)}
+    sizes = {k: values.get(k, defaults[k]) for k in ("depth", "context", "vocab", "head_dim")}
     shape = ModelShape(width, **sizes)
     batch = values.setdefault("batch_tokens", BASE_BATCH_TOKENS)
     flops_per_step = shape.flops_per_token("full") * batch
