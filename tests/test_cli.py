@@ -102,7 +102,7 @@ def test_flops():
     """`flops --json` gives parts that sum to the totals, under every convention."""
     found = json.loads(run("flops", "--width", 64, "--json").stdout)
     assert sum(found["params_by_part"].values()) == found["params"]
-    total = 3 * sum(found["forward_flops_per_sequence_by_part"].values()) / 128
+    total = 3 * sum(found["forward_flops_per_sequence_by_part"].values()) / 64
     assert found["training_flops_per_token"]["full"] == pytest.approx(total)
     assert "training FLOPs a token" in run("flops", "--width", 64).stdout
 

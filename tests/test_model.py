@@ -42,7 +42,7 @@ def test_flops_are_torchs(shape):
 def test_first_loss_is_a_guess():
     """An untrained model guesses: logits of variance 1/4 cost ln(vocab) + 1/8 nats."""
     shape = ModelShape(32)
-    ids = torch.randint(0, 256, (4, 128), generator=torch.Generator().manual_seed(1))
+    ids = torch.randint(0, 256, (4, 64), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         loss = float(Transformer(shape).loss(ids, ids.roll(1)))
     assert loss == pytest.approx(math.log(256) + 0.125, abs=0.05)
@@ -51,13 +51,13 @@ def test_first_loss_is_a_guess():
 def test_causal():
     """Changing a later token changes no earlier logits."""
     model = Transformer(ModelShape(16))
-    ids = torch.randint(0, 256, (1, 128), generator=torch.Generator().manual_seed(2))
+    ids = torch.randint(0, 256, (1, 64), generator=torch.Generator().manual_seed(2))
     changed = ids.clone()
-    changed[0, 64:] = (changed[0, 64:] + 1) % 256
+    changed[0, 32:] = (changed[0, 32:] + 1) % 256
     with torch.no_grad():
         before, after = model(ids), model(changed)
-    torch.testing.assert_close(before[:, :64], after[:, :64])
-    assert not torch.allclose(before[:, 64:], after[:, 64:])
+    torch.testing.assert_close(before[:, :32], after[:, :32])
+    assert not torch.allclose(before[:, 32:], after[:, 32:])
 
 
 def test_seed_decides_the_weights():

@@ -170,7 +170,7 @@ def optimum_command(flops: float, law: str, as_json: bool) -> None:
 @cli.command("flops")
 @click.option("--width", type=int, required=True)
 @click.option("--depth", type=int, default=3, show_default=True)
-@click.option("--context", type=int, default=128, show_default=True)
+@click.option("--context", type=int, default=64, show_default=True)
 @click.option("--vocab", type=int, default=256, show_default=True)
 @click.option("--head-dim", type=int, help="Default: the recipe's, four heads from width 32 on.")
 @AS_JSON

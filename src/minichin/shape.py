@@ -79,7 +79,7 @@ class ModelShape:
 
     width: int
     depth: int = 3
-    context: int = 128
+    context: int = 64
     vocab: int = 256
     head_dim: int = 8
 
