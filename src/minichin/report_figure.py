@@ -15,8 +15,11 @@ from minichin import figures, published
 from minichin.figures import ForestRow
 from minichin.fit import EnvelopeFit, IsoflopFit, ParametricFit
 from minichin.fit.report import Report
+from minichin.style import LOSS
 
 FORMATS = (".svg", ".pdf", ".png")
+#: The book's labels speak of bytes; a user's tokens may be anything.
+NEUTRAL = {LOSS: "loss (nats a token)", "training tokens (bytes)": "training tokens"}
 
 
 def _panels(report: Report) -> list[Callable[[Axes], Axes]]:
@@ -65,7 +68,8 @@ def save(report: Report, target: str) -> None:
     figure = Figure(figsize=(11, 4 * rows), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
     for place, draw in enumerate(panels, start=1):
-        draw(figure.add_subplot(rows, 2, place))
+        ax = draw(figure.add_subplot(rows, 2, place))
+        ax.set_ylabel(NEUTRAL.get(ax.get_ylabel(), ax.get_ylabel()))
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         figure.savefig(temporary)
