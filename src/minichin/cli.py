@@ -172,7 +172,7 @@ def optimum_command(flops: float, law: str, as_json: bool) -> None:
 @click.option("--depth", type=int, default=3, show_default=True)
 @click.option("--context", type=int, default=64, show_default=True)
 @click.option("--vocab", type=int, default=256, show_default=True)
-@click.option("--head-dim", type=int, help="Default: the recipe's, four heads from width 32 on.")
+@click.option("--head-dim", type=int, help="Default: a quarter of the width.")
 @AS_JSON
 def flops_command(
     width: int, depth: int, context: int, vocab: int, head_dim: int | None, as_json: bool
