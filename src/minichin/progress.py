@@ -95,11 +95,12 @@ class SweepDisplay:
 
     def _show_overall(self) -> None:
         left = self.time_left()
+        waiting = "" if self.count == self.runs else "measuring"
         self.live.update(
             self.overall,
             description=f"{self.count}/{self.runs} runs",
             completed=self.finished + sum(self.running.values()),
-            info=f"about {span(left)} left" if left else "measuring",
+            info=f"about {span(left)} left" if left else waiting,
         )
 
 
