@@ -12,6 +12,7 @@ from minichin.plan import (
     RunSpec,
     left_out,
     make_spec,
+    on_text,
     peak_lr,
     plan,
     profile,
@@ -84,6 +85,16 @@ def test_unknown_profile():
     """An unknown profile is refused with the list of names."""
     with pytest.raises(ValueError, match="unknown profile 'cpus'; choose one of smoke, cpu, gpu, published"):
         plan("cpus")
+
+
+def test_another_text():
+    """The same runs on another text differ in the corpus alone; a text too small leaves the longest out."""
+    other = on_text("cpu", "text:mine", PROFILES["cpu"].train_tokens)
+    assert [dataclasses.replace(s, corpus="enwik8") for s in plan(other)] == plan("cpu")
+    assert {s.corpus for s in plan(other)} == {"text:mine"}
+    small = on_text("cpu", "text:mine", 1_000_000)
+    assert left_out(small)
+    assert max(s.tokens for s in plan(small)) <= 4_000_000
 
 
 def test_published_trains_nothing():

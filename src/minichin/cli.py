@@ -74,6 +74,7 @@ def plan_command(
 @cli.command("sweep")
 @PROFILE
 @click.option("--store", help="Folder of the runs store (default: runs/PROFILE).")
+@click.option("--corpus", "text", metavar="NAME", help="Another text than the profile's; needs --store.")
 @click.option("--workers", type=int, help="Worker processes (default: one a core).")
 @click.option("--time-limit", help="Stop after this time, for example 9m; run again to go on.")
 @DEVICE
@@ -81,25 +82,37 @@ def plan_command(
 def sweep_command(
     profile: str,
     store: str | None,
+    text: str | None,
     workers: int | None,
     time_limit: str | None,
     device: str | None,
     quiet: bool,
 ) -> None:
     """Train the runs of a profile that its store does not hold yet."""
-    from minichin import corpus, plan, report_plan, sweep
+    from minichin import corpus, plan, report_plan, runs, sweep
 
     limit = parse_time(time_limit) if time_limit else None
     if profile == "published":
         raise ValueError(
             "profile published trains nothing: its records come with minichin; see `minichin runs`"
         )
+    if text and not store:
+        raise ValueError(f"--corpus {text} needs --store DIR, so that the runs of two texts are not mixed")
     chosen = plan.profile(profile)
-    for spec in plan.left_out(profile):
+    loaded = corpus.load(text or chosen.corpus, progress=not quiet)
+    if text:
+        chosen = plan.on_text(chosen, text, loaded.train.size)
+    for spec in plan.left_out(chosen):
         click.echo(report_plan.why_left_out(spec, chosen), err=True)
-    corpus.load(chosen.corpus, progress=not quiet)
-    done = sweep.sweep(profile, store, workers=workers, time_limit=limit, device=device, progress=not quiet)
-    all_runs = plan.plan(profile)
+    all_runs = plan.plan(chosen)
+    done = sweep.sweep(
+        all_runs,
+        store or runs.default_store(profile),
+        workers=workers,
+        time_limit=limit,
+        device=device,
+        progress=not quiet,
+    )
     left = len(sweep.missing(all_runs, done))
     click.echo(f"{len(all_runs) - left} of {len(all_runs)} runs of profile {profile} are in {done.folder}")
 

@@ -17,7 +17,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -198,11 +198,18 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
 )
 
 
-def profile(name: str) -> Profile:
-    """Return the profile called `name`, or raise a `ValueError` that lists the names."""
+def profile(name: str | Profile) -> Profile:
+    """Return the profile called `name`, or raise a `ValueError` that lists the names; a profile is itself."""
+    if isinstance(name, Profile):
+        return name
     if name not in PROFILES:
         raise ValueError(f"unknown profile {name!r}; choose one of {', '.join(PROFILES)}")
     return PROFILES[name]
+
+
+def on_text(name: str | Profile, corpus: str, train_tokens: int) -> Profile:
+    """The same runs on another text, of so many training tokens; too small a text leaves runs out."""
+    return replace(profile(name), corpus=corpus, train_tokens=train_tokens)
 
 
 def make_spec(budget: float, width: int, *, tolerance: float = 0.01, **settings: object) -> RunSpec:
@@ -248,13 +255,13 @@ def _specs(chosen: Profile) -> Iterator[RunSpec]:
                     )
 
 
-def plan(name: str) -> list[RunSpec]:
+def plan(name: str | Profile) -> list[RunSpec]:
     """List the runs of a profile, smallest budget first; raise `PlanError` where a budget cannot be met."""
     chosen = profile(name)
     return [spec for spec in _specs(chosen) if spec.tokens <= chosen.max_epochs * chosen.train_tokens]
 
 
-def left_out(name: str) -> list[RunSpec]:
+def left_out(name: str | Profile) -> list[RunSpec]:
     """List the runs that a profile's grid names but `plan` omits: those that repeat the text too often."""
     chosen = profile(name)
     return [spec for spec in _specs(chosen) if spec.tokens > chosen.max_epochs * chosen.train_tokens]
