@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_wikitext import page
 
 from minichin import cache as cache_files
 from minichin import corpus, documents, download, enwik8, hub
 from minichin.download import SourceDistribution, Url
+from tests.test_wikitext import page
 
 RNG = np.random.default_rng(0)
 WORDS = [f"{a}{b}" for a in ("ba", "do", "ki", "lu", "me") for b in ("ra", "son", "ti", "vel", "gu", "nak")]
