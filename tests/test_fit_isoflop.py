@@ -97,6 +97,22 @@ def test_short_optimum_is_named() -> None:
     assert "too_few_steps" in fit_isoflop(table, bootstrap=0).warnings
 
 
+def test_a_budget_of_short_runs_stays_out_where_three_others_remain() -> None:
+    """One budget with a short optimum carries no weight beside three others, is named, and can be kept."""
+    table = sweep(surface()).assign(steps=5000)
+    lowest = table["budget"].min()
+    table.loc[table["budget"] == lowest, "steps"] = 500
+    fit = fit_isoflop(table, bootstrap=0)
+    assert [v.used for v in fit.valleys] == [False, True, True, True]
+    assert "too_few_steps" in fit.warnings
+    assert any("left out of the power law" in note for note in fit.notes)
+    without = fit_isoflop(table[table["budget"] > lowest], bootstrap=0)
+    assert fit.a == pytest.approx(without.a, abs=1e-12)
+    kept = fit_isoflop(table, bootstrap=0, min_steps=0)
+    assert all(v.used for v in kept.valleys)
+    assert "too_few_steps" not in kept.warnings
+
+
 def test_budgets_are_found_without_a_column() -> None:
     """FLOPs that scatter by a few per cent are clustered into the budgets that they came from."""
     table = sweep(surface(), noise=0.005)

@@ -9,6 +9,8 @@ Decisions
 - A minimum counts as bracketed when the parabola opens upwards and its vertex lies between the smallest and
   the largest size.  An unbracketed one is put at the edge, which only bounds it, and stays out of the power
   law as long as two bracketed ones remain.
+- A budget whose best run took fewer than 1,000 steps (`min_steps`) says more about warm-up than about size;
+  it stays out of the power law as long as three other budgets remain, and is named either way.
 - The tokens and the compute at the vertex are read off the budget's own runs, straight lines between them
   in logarithms.  With C = 6 N D this makes a + b = 1 exactly; under the `full` count it does not, because C
   / (6 N D) falls with size in small models (1.7 at 20k parameters, 1.1 at 1M), so that a + b > 1.
@@ -20,6 +22,7 @@ Decisions
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +42,6 @@ from minichin.fit.table import Points, Table, is_budget, points
 from minichin.law import Floats
 
 RECENTRE = 4
-MIN_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,13 @@ def fit_isoflop(
     seed: int = 0,
     window: float = 5.0,
     min_points: int = 5,
+    min_steps: int = 1000,
 ) -> IsoflopFit:
     """Fit N_opt ∝ C^a and D_opt ∝ C^b to the floors of IsoFLOP valleys (Hoffmann et al. 2022, approach 2).
 
     `window` is the factor in N round the minimum that the parabola goes through, `min_points` the least
-    number of sizes in it.  ValueError for a bad table, FitError with fewer than two budgets of three sizes.
+    number of sizes in it, `min_steps` the least number of steps of an optimum that carries the power law
+    (0: any).  ValueError for a bad table, FitError with fewer than two budgets of three sizes.
     """
     if window <= 1 or min_points < 3:
         raise ValueError(f"window must exceed 1 and min_points be 3 or more, got {window} and {min_points}")
@@ -94,11 +98,12 @@ def fit_isoflop(
             ("too_few_budgets",),
         )
     floors = [fit_floor(g, g.loss[None, :], window, min_points) for g in groups]
-    noise = pooled_noise(groups, floors)
+    used, warnings, notes = _choose(groups, floors, _steps(data, groups, floors), min_steps)
+    noise = pooled_noise(
+        *zip(*((g, f) for g, f, u in zip(groups, floors, used, strict=True) if u), strict=True)
+    )
     rng = np.random.default_rng(seed)
     copies = _replicate(groups, noise, rng, bootstrap, window, min_points) if noise and bootstrap else None
-    used, warnings, notes = _choose(groups, floors)
-    _count_steps(data, groups, floors, warnings, notes)
     n_line, d_line = _power_lines([f for f, u in zip(floors, used, strict=True) if u])
     if noise is None:
         warnings.append("seed_noise_unknown")
@@ -170,8 +175,8 @@ def budget_groups(data: Points) -> tuple[list[Group], Points]:
     return groups, data.take(keep, "its budget has fewer than three sizes, or is no single budget")
 
 
-def pooled_noise(groups: list[Group], floors: list[Floor]) -> Noise | None:
-    """Pooled noise: seeds about their cell's mean, and cell means about the local parabolas."""
+def pooled_noise(groups: Sequence[Group], floors: Sequence[Floor]) -> Noise | None:
+    """Pooled noise of these budgets: seeds about their cell's mean, and cell means about the parabolas."""
     seed_squares = sum(g.seed_squares for g in groups)
     seed_dof = sum(int(g.seeds.sum()) - g.seeds.size for g in groups)
     fit_squares, fit_dof, inverse = 0.0, 0, []
@@ -198,7 +203,9 @@ def _replicate(
     return [fit_floor(g, g.loss + noise.draw(rng, g.seeds, scale), window, min_points) for g in groups]
 
 
-def _choose(groups: list[Group], floors: list[Floor]) -> tuple[NDArray[np.bool_], list[str], list[str]]:
+def _choose(
+    groups: list[Group], floors: list[Floor], steps: Floats | None, min_steps: int
+) -> tuple[NDArray[np.bool_], list[str], list[str]]:
     """Which budgets carry the power law, with the warnings and notes that follow."""
     warnings, notes = [], []
     bracketed = np.array([bool(f.bracketed[0]) for f in floors])
@@ -208,27 +215,30 @@ def _choose(groups: list[Group], floors: list[Floor]) -> tuple[NDArray[np.bool_]
         names = ", ".join(f"{g.budget:.3g}" for g, ok in zip(groups, bracketed, strict=True) if not ok)
         fate = "left out of the power law" if used is bracketed else "kept at the edge, which only bounds it"
         notes.append(f"the minimum is not bracketed at {names} FLOPs: {fate}; add sizes beyond the edge")
+    if steps is not None and np.any(short := steps < min_steps):
+        warnings.append("too_few_steps")
+        names = ", ".join(
+            f"{g.budget:.3g} ({n:.0f})" for g, n, few in zip(groups, steps, short, strict=True) if few
+        )
+        enough = bool((used & ~short).sum() >= 3)
+        used = used & ~short if enough else used
+        fate = "left out of the power law" if enough else "kept, since fewer than three others are there"
+        notes.append(f"the optimum is a run of fewer than {min_steps} steps at {names} FLOPs: {fate}")
     if used.sum() < 3:
         warnings.append("too_few_budgets")
         notes.append(f"the exponents rest on {int(used.sum())} budgets: three or more would show the scatter")
     return used, warnings, notes
 
 
-def _count_steps(
-    data: Points, groups: list[Group], floors: list[Floor], warnings: list[str], notes: list[str]
-) -> None:
-    """Warn of budgets whose optimum is a run of too few optimiser steps to have left its warm-up behind."""
+def _steps(data: Points, groups: list[Group], floors: list[Floor]) -> Floats | None:
+    """Optimiser steps of the run nearest to each budget's optimum; None where the table does not tell."""
     if data.steps is None:
-        return
-    few = []
+        return None
+    found = []
     for group, floor in zip(groups, floors, strict=True):
         rows = np.flatnonzero(data.budget == group.budget)
-        nearest = rows[np.argmin(np.abs(data.log_n[rows] - floor.x[0]))]
-        if data.steps[nearest] < MIN_STEPS:
-            few.append(f"{group.budget:.3g} ({data.steps[nearest]:.0f})")
-    if few:
-        warnings.append("too_few_steps")
-        notes.append(f"the optimum is a run of fewer than {MIN_STEPS} steps at {', '.join(few)} FLOPs")
+        found.append(data.steps[rows[np.argmin(np.abs(data.log_n[rows] - floor.x[0]))]])
+    return np.array(found, dtype=np.float64)
 
 
 def _power_lines(floors: list[Floor]) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
