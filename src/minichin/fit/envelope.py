@@ -88,6 +88,8 @@ def fit_envelope(
         warnings=tuple(warnings),
         notes=tuple(notes),
         dropped=lost + data.dropped,
+        resample="noise",
+        interval_kind="percentile",
         replicates=replicates,
         frontier=frontier,
     )

@@ -124,6 +124,8 @@ def fit_isoflop(
         warnings=tuple(warnings),
         notes=tuple(notes),
         dropped=data.dropped,
+        resample="noise",
+        interval_kind="percentile",
         replicates=replicates,
         valleys=valleys,
         noise=noise.sd if noise else None,

@@ -74,6 +74,8 @@ def fit_parametric(
         warnings=tuple(warnings),
         notes=tuple(notes),
         dropped=data.dropped,
+        resample="seeds",
+        interval_kind="percentile",
         replicates=replicates,
         surface=_surface(problem.uncentre(theta)),
         intervals=_intervals(constants),

@@ -2,7 +2,7 @@
 
 Decisions
 - `a` and `b` are the exponents of the two power laws, so that they cannot disagree with them.
-- An interval is the central 95 % of the bootstrap replicates, (low, high), or None without a bootstrap.
+- An interval holds 95 % (percentile or BCa, see `bootstrap`), (low, high), or is None without a bootstrap.
 - A doubtful fit carries the *names* of its doubts in `warnings`, the same in words with numbers in `notes`:
 
   - `minimum_not_bracketed`: a budget's lowest loss lies at the edge of what was sampled;
@@ -52,6 +52,7 @@ class Fit:
     """What all three approaches report: N_opt = k_N C^a and D_opt = k_D C^b, with 95 % intervals.
 
     `replicates` has one row a bootstrap replicate: ln k_N, a, ln k_D, b.
+    `resample` says what a replicate redraws, `interval_kind` how intervals are read off (see `bootstrap`).
     `dropped` lists rows that were left out, each as {"row": data row counted from 1, "why": words}.
     """
 
@@ -65,6 +66,8 @@ class Fit:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     dropped: tuple[Mapping[str, object], ...]
+    resample: str
+    interval_kind: str
     replicates: Floats = field(repr=False)
 
     @property
