@@ -46,7 +46,8 @@ def test_json_follows_the_contract() -> None:
     report = fit_report(sweep(law, **options), curves(law, **options), bootstrap=60)
     found = report.to_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert set(found) == {"rows", "dropped", "convention", "approach1", "approach2", "approach3"}
+    own = {"predictions", "sensitivity", "identifiability", "agreement"}
+    assert set(found) == {"rows", "dropped", "convention", "approach1", "approach2", "approach3"} | own
     assert (found["rows"], found["dropped"], found["convention"]) == (56, [], "full")
     for key in ("approach1", "approach2", "approach3"):
         assert set(found[key]) >= COMMON

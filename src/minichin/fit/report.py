@@ -1,9 +1,9 @@
-"""All three approaches on one table: the object that `minichin fit --json` writes, and the table it prints.
+"""All three approaches on one table: fits, predictions and what moves the answer, as one report.
 
 Decisions
 - An approach that cannot be had is reported in its place and does not stop the others; only where none can
   be had is `FitError` raised.
-- The JSON object holds numbers, null, text and lists, never NaN or infinity: what has no value is null.
+- Every approach is called with its own defaults but for what the caller names.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from minichin import published
-from minichin.fit.envelope import fit_envelope
-from minichin.fit.isoflop import fit_isoflop
-from minichin.fit.parametric import NAMES, fit_parametric
+from minichin.fit import explain
+from minichin.fit.parametric import NAMES
+from minichin.fit.predict import Budget, check_targets, predict_budgets
 from minichin.fit.read import read_any, read_table
-from minichin.fit.result import Fit, FitError, Interval, IsoflopFit, ParametricFit
+from minichin.fit.result import Fit, FitError, ParametricFit
 from minichin.fit.table import Table, as_frame, points
-from minichin.fit.text import text_lines
+from minichin.fit.text import report_lines
+from minichin.fit.to_json import agreement_json, clean, fit_json, predictions_json
 from minichin.law import LossSurface, PowerLaw
 
 __all__ = ["Report", "fit_report", "optimum", "read_any", "read_table"]
@@ -32,7 +34,11 @@ __all__ = ["Report", "fit_report", "optimum", "read_any", "read_table"]
 
 @dataclass(frozen=True)
 class Report:
-    """What `minichin fit` found: `fits` by approach, and `errors` of the approaches that could not be had."""
+    """What `minichin fit` found: `fits` by approach, and `errors` of the approaches that could not be had.
+
+    `budgets` are the predictions; `choices`, `pairs`, `held` (approach 3's identifiability) and `summary`
+    explain how the approaches differ.
+    """
 
     rows: int
     dropped: tuple[Mapping[str, object], ...]
@@ -40,7 +46,12 @@ class Report:
     fits: Mapping[int, Fit]
     errors: Mapping[int, FitError]
     table: pd.DataFrame
-    curves: pd.DataFrame | None = None
+    curves: pd.DataFrame | None
+    budgets: tuple[Budget, ...]
+    choices: tuple[explain.Choice, ...]
+    pairs: tuple[explain.Agreement, ...]
+    held: explain.Identifiability | None
+    summary: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The object of the design's contract; plain numbers, lists, text and None."""
@@ -52,16 +63,19 @@ class Report:
         for approach in sorted({*self.fits, *self.errors}):
             key = f"approach{approach}"
             if approach in self.fits:
-                found[key] = _fit_json(self.fits[approach])
+                found[key] = fit_json(self.fits[approach])
             else:
                 error = self.errors[approach]
                 found[key] = {"error": str(error), "warnings": list(error.warnings), "notes": []}
-        return _clean(found)
+        found["predictions"] = predictions_json(self.budgets)
+        found["sensitivity"] = [asdict(choice) for choice in self.choices]
+        found["identifiability"] = asdict(self.held) if self.held else None
+        found["agreement"] = agreement_json(self.pairs, self.convention, self.summary)
+        return clean(found)
 
     def text(self) -> str:
-        """The same for people: exponents beside the paper's, optima, constants, and warnings in words."""
-        head = f"{self.rows} rows; FLOPs and parameters counted by the convention {self.convention}"
-        return "\n".join([head, "", *text_lines(self.fits, self.errors, self.dropped)])
+        """The same for people, in lines of at most 110 characters."""
+        return "\n".join(report_lines(self))
 
 
 def fit_report(
@@ -73,40 +87,67 @@ def fit_report(
     bootstrap: int = 1000,
     seed: int = 0,
     delta: float = 1e-3,
+    predict: Iterable[float] = (),
     dropped: Iterable[Mapping[str, object]] = (),
 ) -> Report:
     """Fit `table` (one row a run; `curves` for approach 1, if any) by each of `approaches`.
 
-    `dropped` lists rows that reading left out already.  ValueError for a bad table, FitError where no
-    approach can be had.
+    `predict` lists FLOPs to predict at, beside 10 and 100 times the table's largest; `dropped` rows that
+    reading left out already.  ValueError for a bad table, FitError where no approach can be had.
     """
     wanted = sorted(set(approaches))
     if not wanted or not set(wanted) <= {1, 2, 3}:
         raise ValueError(f"approaches are 1, 2 and 3, got {wanted}")
     if bootstrap < 0:
         raise ValueError(f"bootstrap must be 0 or more, got {bootstrap}")
+    targets = check_targets(predict)
     frame = as_frame(table)
     lost = tuple(dropped)
-    common = points(frame, convention).dropped
-    options: dict[str, Any] = {"convention": convention, "bootstrap": bootstrap, "seed": seed}
+    data = points(frame, convention)
+    shown = as_frame(curves) if curves is not None else None
+    tables = {1: frame if shown is None else shown, 2: frame, 3: frame}
+    settings: dict[int, dict[str, Any]] = {i: {"convention": convention} for i in (1, 2, 3)}
+    settings[3] |= {"delta": delta}
+    fits, errors = _fit_all(wanted, tables, settings, {"bootstrap": bootstrap, "seed": seed})
+    budgets = predict_budgets(fits, float(np.exp(data.log_c.max())), targets)
+    few = len(frame) <= explain.MOST_ROWS
+    choices = explain.sensitivity(tables, settings, fits) if few else ()
+    pairs = explain.agreements(fits)
+    third = fits.get(3)
+    return Report(
+        len(frame) + len(lost),
+        lost + data.dropped + tuple(_own_dropped(fits, data.dropped, shown is not None)),
+        convention,
+        fits,
+        errors,
+        frame,
+        shown,
+        budgets,
+        choices,
+        pairs,
+        explain.identifiability(third, frame) if isinstance(third, ParametricFit) else None,
+        tuple(explain.summary(choices, pairs, fits, len(frame))),
+    )
+
+
+def _fit_all(
+    wanted: Iterable[int],
+    tables: Mapping[int, pd.DataFrame],
+    settings: Mapping[int, Mapping[str, Any]],
+    options: Mapping[str, Any],
+) -> tuple[dict[int, Fit], dict[int, FitError]]:
+    """Each approach's fit, or why it could not be had; FitError where none could."""
     fits: dict[int, Fit] = {}
     errors: dict[int, FitError] = {}
     for approach in wanted:
         try:
-            if approach == 1:
-                fits[1] = fit_envelope(frame if curves is None else curves, **options)
-            elif approach == 2:
-                fits[2] = fit_isoflop(frame, **options)
-            else:
-                fits[3] = fit_parametric(frame, delta=delta, **options)
+            fits[approach] = explain.FITTERS[approach](tables[approach], **settings[approach], **options)
         except FitError as error:
             errors[approach] = error
     if not fits:
         why = "; ".join(f"approach {i}: {error}" for i, error in errors.items())
         raise FitError(why, tuple(name for error in errors.values() for name in error.warnings))
-    everything = lost + common + tuple(_own_dropped(fits, common, curves is not None))
-    shown = as_frame(curves) if curves is not None else None
-    return Report(len(frame) + len(lost), everything, convention, fits, errors, frame, shown)
+    return fits, errors
 
 
 def optimum(flops: float, law: str = "chinchilla") -> dict[str, Any]:
@@ -157,61 +198,9 @@ def _own_dropped(
     fits: Mapping[int, Fit], common: tuple[Mapping[str, object], ...], curves: bool
 ) -> Iterable[dict[str, object]]:
     """What single approaches left out, beyond what all of them did."""
+    told = {(entry["row"], entry["why"]) for entry in common}
     for approach, fit in fits.items():
         of = f"approach {approach}{', curves' if approach == 1 and curves else ''}"
         for entry in fit.dropped:
-            if dict(entry) not in [dict(c) for c in common]:
+            if (entry["row"], entry["why"]) not in told:
                 yield {"row": entry["row"], "why": f"{of}: {entry['why']}"}
-
-
-def _fit_json(fit: Fit) -> dict[str, Any]:
-    """One approach as the contract has it; `n_opt`, `d_opt` and `notes` besides."""
-    found: dict[str, Any] = {}
-    for name in ("a", "b", "a_minus_b"):
-        found[name], found[f"{name}_interval"] = getattr(fit, name), _pair(getattr(fit, f"{name}_interval"))
-    found["n_opt"] = {"coefficient": fit.n_opt.coefficient, "exponent": fit.n_opt.exponent}
-    found["d_opt"] = {"coefficient": fit.d_opt.coefficient, "exponent": fit.d_opt.exponent}
-    if isinstance(fit, IsoflopFit):
-        found["budgets"] = [
-            {
-                "flops": v.flops,
-                "params_opt": v.params_opt,
-                "tokens_opt": v.tokens_opt,
-                "loss": v.loss_opt,
-                "bracketed": v.bracketed,
-            }
-            for v in fit.valleys
-        ]
-    if isinstance(fit, ParametricFit):
-        found |= {name: getattr(fit.surface, name) for name in NAMES}
-        found["intervals"] = {name: _pair(interval) for name, interval in fit.intervals.items()}
-        for name in (
-            "objective",
-            "gradient_norm",
-            "starts",
-            "starts_at_best",
-            "second_best_objective",
-            "delta",
-        ):
-            found[name] = getattr(fit, name)
-        found["rows_used"] = len(fit.rows)
-    found["warnings"], found["notes"] = list(fit.warnings), list(fit.notes)
-    return found
-
-
-def _pair(interval: Interval | None) -> list[float] | None:
-    """An interval as a list."""
-    return None if interval is None else [float(interval[0]), float(interval[1])]
-
-
-def _clean(value: Any) -> Any:
-    """Plain Python types; None in place of what is no finite number."""
-    if isinstance(value, dict):
-        return {str(k): _clean(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(v) for v in value]
-    if isinstance(value, bool | str) or value is None:
-        return value
-    if hasattr(value, "item"):
-        return _clean(value.item())
-    return value if isinstance(value, int) or math.isfinite(value) else None

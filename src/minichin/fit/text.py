@@ -1,77 +1,213 @@
-"""The results of the fits as lines of text for people.
+"""A report as lines of text for people: one screen, 110 columns.
 
 Decisions
-- Beside our exponents stands the row of Hoffmann et al. 2022, Table 2; its intervals hold 80 %, ours 95 %.
-- Every warning is said in words, and every row left out is accounted for.
+- Below our exponents stands the row of Hoffmann et al. 2022, Table 2; its intervals hold 80 %, ours 95 %.
+- Every warning is said in words, and every row left out is accounted for: by reason, with the first row
+  numbers, so that a table of a million rows still fits the screen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
 
+from minichin.fit.explain import Choice, Identifiability
+from minichin.fit.predict import Budget, Prediction
 from minichin.fit.result import Fit, FitError, Interval, IsoflopFit, ParametricFit
 from minichin.published import TABLE_2
 
+if TYPE_CHECKING:
+    from minichin.fit.report import Report
+
 TITLES = {1: "envelope of training curves", 2: "IsoFLOP valleys", 3: "parametric loss"}
-CONSTANTS = ("E", "A", "B", "alpha", "beta")
+WIDTH = 110
+MOST_BUDGETS = 12
+SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
-def text_lines(
-    fits: Mapping[int, Fit], errors: Mapping[int, FitError], dropped: Iterable[Mapping[str, object]]
-) -> list[str]:
-    """Exponents beside the paper's, optima, constants, warnings, and rows left out."""
-    lines = [f"{'approach (95 % intervals)':31}{'a':25}{'b':25}{'a − b':27}the paper's a, b (80 %)"]
-    for approach in sorted({*fits, *errors}):
-        lines += _exponent_lines(approach, fits.get(approach), errors.get(approach))
+def report_lines(report: Report) -> list[str]:
+    """Exponents beside the paper's, optima, constants, predictions, what moves a, warnings, rows left out."""
+    fits = report.fits
+    lines = [
+        f"{report.rows:,} rows; parameters and FLOPs counted by the convention {report.convention}",
+        "",
+        f"{'(95 % intervals; the paper 80 %)':34}{'a':25}{'b':25}a − b",
+    ]
+    for approach in sorted({*fits, *report.errors}):
+        lines += _exponent_lines(approach, fits.get(approach), report.errors.get(approach))
+    lines += _interval_lines(fits)
     for fit in fits.values():
         if isinstance(fit, IsoflopFit):
             lines += _budget_lines(fit)
         if isinstance(fit, ParametricFit):
-            lines += _constant_lines(fit)
-    return lines + _warning_lines(fits) + _dropped_lines(dropped)
+            lines += _constant_lines(fit, report.held)
+    lines += _prediction_lines(report.budgets)
+    lines += _choice_lines(report.choices)
+    lines += ["", *(line for sentence in report.summary for line in _wrapped(sentence))]
+    return lines + _warning_lines(fits) + _dropped_lines(report.dropped)
 
 
-def _shown(value: float, interval: Interval | None, digits: int = 3) -> str:
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    """`text` in lines of at most `WIDTH` characters, the second and later ones indented."""
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False)
+
+
+def _shown(value: float, interval: Interval | None, form: Callable[[float], str]) -> str:
     """A value with its interval."""
-    if interval is None:
-        return f"{value:.{digits}f} (no interval)"
-    return f"{value:.{digits}f} ({interval[0]:.{digits}f}, {interval[1]:.{digits}f})"
+    span = "(no interval)" if interval is None else f"({form(interval[0])}, {form(interval[1])})"
+    return f"{form(value)} {span}"
+
+
+def _decimal(value: float) -> str:
+    """Three decimals and a typographic minus."""
+    return f"{value:.3f}".replace("-", "−")
+
+
+def _constant(value: float) -> str:
+    """Four digits."""
+    return f"{value:.4g}"
+
+
+def count(value: float) -> str:
+    """`value` to three digits with k, M, B or T: 61.2k, 1.86M; as a power of ten beyond those."""
+    for scale, letter in SCALES:
+        if 0.9995 * scale <= value < 999.5 * scale:
+            return f"{float(f'{value / scale:.3g}'):g}{letter}"
+    return f"{value:.3g}"
 
 
 def _exponent_lines(approach: int, fit: Fit | None, error: FitError | None) -> list[str]:
-    """One approach's row of exponents."""
+    """One approach's exponents, and the paper's."""
     title = f"{approach} {TITLES[approach]}"
     if fit is None:
-        return [f"{title:31}could not be had: {error}"]
+        return _wrapped(f"{title:34}could not be had: {error}", " " * 34)
+    cells = [
+        _shown(getattr(fit, n), getattr(fit, f"{n}_interval"), _decimal) for n in ("a", "b", "a_minus_b")
+    ]
     paper = TABLE_2[approach - 1]
-    cells = [_shown(getattr(fit, n), getattr(fit, f"{n}_interval")) for n in ("a", "b", "a_minus_b")]
-    theirs = f"{paper.a:.2f} {paper.a_interval}, {paper.b:.2f} {paper.b_interval}"
-    return [f"{title:31}{cells[0]:25}{cells[1]:25}{cells[2]:27}{theirs}"]
+    theirs = f"{paper.a:.2f} {paper.a_interval}", f"{paper.b:.2f} {paper.b_interval}"
+    return [
+        f"{title:34}{cells[0]:25}{cells[1]:25}{cells[2]}",
+        f"{'    Hoffmann et al. 2022, Table 2':34}{theirs[0]:25}{theirs[1]}",
+    ]
+
+
+def _interval_lines(fits: Mapping[int, Fit]) -> list[str]:
+    """What the replicates redraw, and how intervals are read off."""
+    known = [fit for fit in fits.values() if len(fit.replicates)]
+    if not known:
+        return []
+    redrawn = ", ".join(f"{f.resample} (approach {f.approach})" for f in known)
+    kinds = ", ".join(dict.fromkeys(f.interval_kind for f in known))
+    return _wrapped(f"bootstrap replicates redraw {redrawn}; intervals are {kinds}")
 
 
 def _budget_lines(fit: IsoflopFit) -> list[str]:
     """Approach 2's optimum of each budget."""
-    head = f"{'FLOPs':>10}{'params':>11}{'tokens':>11}{'tokens/param':>14}{'loss':>9}  bracketed"
+    head = f"{'FLOPs':>10}{'params':>10}{'tokens':>10}{'tokens/param':>14}{'loss':>9}  minimum bracketed"
     rows = [
-        f"{v.flops:>10.3g}{v.params_opt:>11.3g}{v.tokens_opt:>11.3g}{v.tokens_per_param:>14.1f}"
+        f"{v.flops:>10.3g}{count(v.params_opt):>10}{count(v.tokens_opt):>10}{v.tokens_per_param:>14.3g}"
         f"{v.loss_opt:>9.4f}  {f'by {v.bracket:.1f}×' if v.bracketed else 'no'}"
+        f"{'' if v.used else '; not in the power law'}"
         for v in fit.valleys
     ]
+    if len(rows) > MOST_BUDGETS:
+        half = MOST_BUDGETS // 2
+        rows = [*rows[:half], f"{'…':>10} {len(rows) - 2 * half} budgets more", *rows[-half:]]
     return ["", "optimum of each budget (approach 2)", head, *rows]
 
 
-def _constant_lines(fit: ParametricFit) -> list[str]:
-    """Approach 3's constants and certificate."""
-    rows = []
-    for name in CONSTANTS:
-        value, interval = getattr(fit.surface, name), fit.intervals[name]
-        span = f"({interval[0]:.5g}, {interval[1]:.5g})" if interval else "(no interval)"
-        rows.append(f"{name:>6} {value:<11.5g}{span}")
-    agree = (
-        f"sum of Huber({fit.delta:g}) {fit.objective:.6g} over {len(fit.rows)} rows; "
-        f"{fit.starts_at_best} of {fit.starts} starts ended there; scaled gradient {fit.gradient_norm:.1e}"
+def _constant_lines(fit: ParametricFit, held: Identifiability | None) -> list[str]:
+    """Approach 3's constants, its certificate in words, and how firmly the design holds them."""
+    cells = {
+        name: f"{name} {_shown(getattr(fit.surface, name), span, _constant)}"
+        for name, span in fit.intervals.items()
+    }
+    lines = [
+        "",
+        "L = E + A / N^alpha + B / D^beta, nats a token (approach 3)",
+        f"  {cells['E']:34}{cells['alpha']:34}{cells['beta']}",
+        f"  {cells['A']:34}{cells['B']}",
+    ]
+    return lines + _wrapped(_certificate(fit), "  ") + (_wrapped(_held(held), "  ") if held else [])
+
+
+def _certificate(fit: ParametricFit) -> str:
+    """Whether this is a minimum, how many starts found it, and how far the next one is."""
+    text = (
+        f"  certificate: the sum of Huber({fit.delta:g}) of log loss over {len(fit.rows):,} rows is "
+        f"{fit.objective:.6g}; {fit.starts_at_best} of {fit.starts} starts ended there"
     )
-    return ["", "L = E + A / N^alpha + B / D^beta (approach 3)", *rows, agree]
+    second = fit.second_best_objective
+    if second is not None and fit.objective > 0 and second < 100 * fit.objective:
+        text += f", the best of the others {second / fit.objective - 1:.2g} of it higher"
+    elif second is not None:
+        text += f", the best of the others at {second:.3g}"
+    vanishes = fit.gradient_norm <= 1e-6
+    return text + (
+        f"; the gradient {'vanishes' if vanishes else 'does NOT vanish'} there "
+        f"({fit.gradient_norm:.0e} of its largest possible size)"
+    )
+
+
+def _held(held: Identifiability) -> str:
+    """Identifiability in words."""
+    text = (
+        f"  identifiability: 1 − R² of ln tokens on ln params {held.one_minus_r2:.2g}, "
+        f"condition of the design {held.condition:.3g}"
+    )
+    if held.alpha_beta_correlation is not None:
+        text += f", correlation of alpha and beta over replicates {held.alpha_beta_correlation:.2f}".replace(
+            "-", "−"
+        )
+    return text
+
+
+def _prediction_lines(budgets: Iterable[Budget]) -> list[str]:
+    """What each approach says of larger budgets, and where their intervals do not touch."""
+    lines = ["", "compute-optimal at other budgets; 95 % percentiles of the replicates, if the law goes on"]
+    lines.append(f"{'FLOPs':>10}{'/ largest':>11}    {'params':23}{'tokens':23}{'tokens/param':21}loss")
+    for budget in budgets:
+        place = f"{budget.flops:>10.3g}{f'{budget.beyond:.3g}×':>11}"
+        for approach, prediction in budget.predictions.items():
+            lines.append(f"{place}  {approach} {_prediction_cells(prediction)}")
+            place = " " * 21
+        lines += [f"{place}  {approach} {error}" for approach, error in budget.errors.items()]
+    return lines + [line for budget in budgets for line in _apart_lines(budget)]
+
+
+def _apart_lines(budget: Budget) -> list[str]:
+    """Which approaches disagree at this budget by more than their intervals."""
+    pairs: dict[tuple[int, int], list[str]] = {}
+    for name, i, j in budget.disagree:
+        pairs.setdefault((i, j), []).append(name.replace("_per_param", "/param"))
+    said = "; ".join(f"{i} and {j} in {', '.join(names)}" for (i, j), names in pairs.items())
+    return _wrapped(f"at {budget.flops:.3g} FLOPs intervals do not touch: {said}", "  ") if said else []
+
+
+def _prediction_cells(found: Prediction) -> str:
+    """Parameters, tokens, tokens a parameter and loss of one approach at one budget."""
+    params = _shown(found.params, found.params_interval, count)
+    tokens = _shown(found.tokens, found.tokens_interval, count)
+    ratio = _shown(found.tokens_per_param, found.tokens_per_param_interval, count)
+    loss = "" if found.loss is None else _shown(found.loss, found.loss_interval, _decimal)
+    return f"{params:22} {tokens:22} {ratio:20} {loss}".rstrip()
+
+
+def _choice_lines(choices: Sequence[Choice]) -> list[str]:
+    """How a moves with each choice, one line an approach and a choice."""
+    if not choices:
+        return []
+    lines = ["", "a by each choice, one changed at a time (* as fitted; approach, choice, value: a)"]
+    for (approach, name), group in groupby(choices, key=lambda c: (c.approach, c.choice)):
+        cells = []
+        for choice in group:
+            a = "none" if choice.a is None else _decimal(choice.a)
+            cells.append(f"{choice.shown}{'*' if choice.as_fitted else ''} {a}")
+        lines += _wrapped(f"  {approach} {name:12}" + "   ".join(cells), " " * 16)
+    return lines
 
 
 def _warning_lines(fits: Mapping[int, Fit]) -> list[str]:
@@ -80,7 +216,7 @@ def _warning_lines(fits: Mapping[int, Fit]) -> list[str]:
     for approach, fit in fits.items():
         if fit.warnings or fit.notes:
             names = f" ({', '.join(fit.warnings)})" if fit.warnings else ""
-            lines.append(f"approach {approach}{names}: {'; '.join(fit.notes)}")
+            lines += _wrapped(f"approach {approach}{names}: {'; '.join(fit.notes)}", "  ")
     return ["", *lines] if lines else []
 
 
@@ -89,10 +225,12 @@ def _dropped_lines(dropped: Iterable[Mapping[str, object]]) -> list[str]:
     reasons: dict[str, list[object]] = {}
     for entry in dropped:
         reasons.setdefault(str(entry["why"]), []).append(entry["row"])
-    if not reasons:
-        return []
-    lines = [f"{len(rows)} left out: {why} (rows {_listed(rows)})" for why, rows in reasons.items()]
-    return ["", *lines]
+    lines = [
+        line
+        for why, rows in reasons.items()
+        for line in _wrapped(f"{len(rows):,} left out: {why} (rows {_listed(rows)})", "  ")
+    ]
+    return ["", *lines] if lines else []
 
 
 def _listed(rows: list[object]) -> str:
