@@ -1,21 +1,21 @@
-"""Published numbers to hold ours against, as frozen data with their sources, and loaders of published runs.
+"""Published numbers to hold ours against, as frozen data with their sources.
 
 Decisions
 - Numbers are kept as printed; a misprint is kept too, flagged by name, with what it must have been beside it.
-- The run tables belong to other projects and are not carried here.  They are read from the folder that the
-  environment variable MINICHIN_PUBLISHED_DATA names, `../shared/data` beside the clone by default.
+- Published tables of runs, which are not carried here, are loaded by `published_runs`.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
-from pathlib import Path
-
-import pandas as pd
 
 from minichin.law import LossSurface
+from minichin.published_runs import GADRE_EXPONENTS as GADRE_EXPONENTS
+from minichin.published_runs import RUN_TABLES as RUN_TABLES
+from minichin.published_runs import data_folder as data_folder
+from minichin.published_runs import load_runs as load_runs
+from minichin.published_runs import porian_sweeps as porian_sweeps
 
 H22 = "Hoffmann et al. 2022, arXiv 2203.15556"
 K20 = "Kaplan et al. 2020, arXiv 2001.08361"
@@ -146,7 +146,7 @@ PORIAN_LADDER = tuple(
 )
 PORIAN_LADDER_OPENWEBTEXT2 = (0.864, 0.699, 0.603, 0.574, 0.518)
 PEARCE_SONG_LOCAL = {"non-embedding": (0.74, 0.78), "total": (0.46, 0.515)}
-APPROACH_2_BIAS = {"wide grid": -0.029, "within 16×": -0.051, "within 2×": -0.003}
+APPROACH_2_BIAS = {2: -0.003, 8: -0.029, 16: -0.051}  # C26: sizes within so many times of the optimum → D_opt
 
 
 def _sizes(flops: tuple[float, ...], tokens: tuple[float, ...]) -> tuple[OptimalSize, ...]:
@@ -181,65 +181,3 @@ FLOPS_OVER_6ND_NOTE = (
     "1.12, 1.03, and the table only without the embedding and logit terms"
 )
 HEAD_TO_HEAD_1E21 = {"Kaplan et al.": 4.68e9, "approach 1": 2.86e9, "trained": (4.74e9, 2.80e9)}
-
-
-@dataclass(frozen=True)
-class RunTable:
-    """A published table of runs: its file, rows, source, licence, and what approach 3 must find in it."""
-
-    name: str
-    rows: int
-    source: str
-    licence: str
-    expected: dict[str, float]
-
-
-RUN_TABLES = {
-    table.name: table
-    for table in (
-        RunTable(
-            "chinchilla_234",
-            234,
-            "kyo-takano/chinchilla, examples/llm/df.csv",
-            "Apache-2.0",
-            {"E": 1.784, "A": 442.0, "B": 1272.0, "alpha": 0.3426, "beta": 0.3420, "a": 0.4995},
-        ),
-        RunTable("gadre_104", 104, "mlfoundations/scaling, exp_data/models", "MIT", {}),
-        RunTable(
-            "cs336_isoflops_72",
-            72,
-            "stanford-cs336/assignment3-scaling, data/isoflops_curves.json",
-            "MIT",
-            {"E": 2.69, "A": 1606.4, "B": 3210.7, "alpha": 0.34, "beta": 0.36, "a": 0.514286},
-        ),
-        RunTable("porian_isoflop_1745", 1745, "formll/resolving-scaling-law-discrepancies, data/", "MIT", {}),
-        RunTable("porian_exponents_15", 15, "formll/resolving-scaling-law-discrepancies", "MIT", {}),
-    )
-}
-PORIAN_GROUP = ["train_set", "hparams", "warmup", "decay", "flop_count", "evaluated_on"]
-GADRE_EXPONENTS = {"c4_original": 0.500, "rpj": 0.526, "rw_original": 0.555}
-
-
-def data_folder() -> Path:
-    """The folder of published run tables; it need not exist."""
-    named = os.environ.get("MINICHIN_PUBLISHED_DATA")
-    return Path(named) if named else Path(__file__).resolve().parents[2].parent / "shared" / "data"
-
-
-def load_runs(name: str) -> pd.DataFrame:
-    """Read a published run table by name; ValueError where it, or its file, is not there."""
-    if name not in RUN_TABLES:
-        raise ValueError(f"no published run table {name!r}; there are {', '.join(RUN_TABLES)}")
-    path = data_folder() / f"{name}.csv"
-    if not path.is_file():
-        raise ValueError(
-            f"{path} is not here: set MINICHIN_PUBLISHED_DATA to the folder that holds {path.name}"
-        )
-    return pd.read_csv(path)
-
-
-def porian_sweeps() -> list[tuple[pd.Series, pd.DataFrame]]:
-    """The 15 IsoFLOP sweeps of P24, each as (what its authors publish of it, its runs)."""
-    runs, published = load_runs("porian_isoflop_1745"), load_runs("porian_exponents_15")
-    groups = dict(list(runs.groupby(PORIAN_GROUP, sort=False)))
-    return [(row, groups[tuple(row[PORIAN_GROUP])]) for _, row in published.iterrows()]
