@@ -33,7 +33,7 @@ def cli() -> None:
     """The Chinchilla scaling result in miniature: plan, train, fit, read."""
 
 
-for _command in (cli_fit.fit_command, cli_fit.optimum_command):
+for _command in (cli_fit.fit_command, cli_fit.optimum_command, cli_fit.bench_group):
     cli.add_command(_command)
 
 

@@ -91,3 +91,26 @@ def optimum_command(flops: float, law: str, as_json: bool) -> None:
         return
     for name, value in found.items():
         click.echo(f"{name:20} {value:.6g}" if isinstance(value, float) else f"{name:20} {value}")
+
+
+@click.group("bench")
+def bench_group() -> None:
+    """Time minichin against the other ways to the same result."""
+
+
+@bench_group.command("fit")
+@click.option("--quick", is_flag=True, help="Toy sizes, in seconds: the numbers mean little.")
+@click.option("--full", is_flag=True, help="Time every start and replicate of the rivals; slow.")
+@click.option("--json", "json_file", metavar="FILE|-", help="Write the results as JSON.")
+def bench_fit_command(quick: bool, full: bool, json_file: str | None) -> None:
+    """Time the fits of approach 3 against scipy, and the package chinchilla where it is installed."""
+    if quick and full:
+        raise ValueError("--quick and --full exclude each other: give one of them")
+    from minichin import bench, bench_text
+
+    mode = "quick" if quick else "full" if full else "default"
+    result = bench.fit_bench(mode, say=lambda line: click.echo(line, err=True))
+    if json_file:
+        write_output(dumps(result), json_file)
+    if json_file != "-":
+        click.echo(bench_text.text(result))
