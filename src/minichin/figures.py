@@ -15,9 +15,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from numpy.typing import NDArray
 
 from minichin.fit import EnvelopeFit, Fit, IsoflopFit, ParametricFit
+from minichin.fit.table import points, row_numbers
 from minichin.overlap import BINS, OverlapReport
 from minichin.plan import RunSpec
 from minichin.shape import ModelShape
@@ -160,11 +163,14 @@ def plot_envelope(ax: Axes, fit: EnvelopeFit, curves: pd.DataFrame) -> Axes:
         fit.frontier["flops"], fit.frontier["val_loss"], color=OKABE_ITO[1], linewidth=2.2, label="envelope"
     )
     scale = mpl.cm.ScalarMappable(norm, mpl.colormaps["viridis"])
-    ax.figure.colorbar(scale, ax=ax, label=ALL_PARAMS)
+    bar = ax.inset_axes((0.07, 0.17, 0.42, 0.04))  # falling curves leave this corner empty
+    ax.figure.colorbar(scale, cax=bar, orientation="horizontal")
+    bar.set_title(ALL_PARAMS, fontsize="small")
+    bar.tick_params(labelsize="small")
     return finish(ax, f"{FLOPS['full']} so far", LOSS, log_x=True)
 
 
-def _frontier_points(fit: Fit, column: str) -> list[tuple[float, float, tuple[float, float] | None, bool]]:
+def frontier_points(fit: Fit, column: str) -> list[tuple[float, float, tuple[float, float] | None, bool]]:
     """The points that a power law was drawn through: flops, value, interval, and whether it was used."""
     if isinstance(fit, IsoflopFit):
         return [
@@ -185,7 +191,7 @@ def plot_frontier(ax: Axes, fit: Fit, column: str = "params") -> Axes:
         raise ValueError(f"column must be 'params' or 'tokens', not {column!r}")
     law, band = (fit.n_opt, fit.n_opt_band) if column == "params" else (fit.d_opt, fit.d_opt_band)
     colour = OKABE_ITO[0] if column == "params" else OKABE_ITO[1]
-    points = _frontier_points(fit, column)
+    points = frontier_points(fit, column)
     for flops, value, interval, used in points:
         if interval is not None:
             ax.plot([flops, flops], interval, color=colour, linewidth=1.4)
@@ -204,7 +210,8 @@ def plot_frontier(ax: Axes, fit: Fit, column: str = "params") -> Axes:
 def plot_valleys(ax: Axes, fit: IsoflopFit) -> Axes:
     """Draw each budget's losses against parameters, the local parabola, and its vertex as a star."""
     colours = budget_colours([valley.budget for valley in fit.valleys])
-    for valley in fit.valleys:
+    named = set(np.linspace(0, len(fit.valleys) - 1, min(len(fit.valleys), 6)).round().astype(int))
+    for place, valley in enumerate(fit.valleys):
         colour, window = colours[valley.budget], valley.window
         ax.plot(valley.params[window], valley.val_loss[window], "o", color=colour, ms=5)
         ax.plot(
@@ -216,7 +223,12 @@ def plot_valleys(ax: Axes, fit: IsoflopFit) -> Axes:
             ms=5,
         )
         sizes = np.geomspace(valley.params[window].min(), valley.params[window].max(), 60)
-        ax.plot(sizes, valley.loss_at(sizes), color=colour, label=scientific(valley.budget))
+        ax.plot(
+            sizes,
+            valley.loss_at(sizes),
+            color=colour,
+            label=scientific(valley.budget) if place in named else None,
+        )
         face = OKABE_ITO[1] if valley.bracketed else "white"
         ax.plot(valley.params_opt, valley.loss_opt, "*", ms=13, mfc=face, mec=DARK, zorder=3)
     return finish(ax, PARAMS.get(fit.convention, ALL_PARAMS), LOSS, log_x=True, legend=FLOPS["full"])
@@ -225,29 +237,64 @@ def plot_valleys(ax: Axes, fit: IsoflopFit) -> Axes:
 def plot_surface(ax: Axes, fit: ParametricFit, table: pd.DataFrame) -> Axes:
     """Draw contours of the fitted loss over FLOPs and parameters, the runs used, and the efficient frontier.
 
-    Tokens follow from FLOPs and size by the table's own FLOPs a parameter and token, interpolated in ln N.
+    Parameters and FLOPs are those of the fit's convention.  Tokens follow from them by the table's own FLOPs
+    a parameter and token, interpolated in ln N.
     """
-    used = table.iloc[np.asarray(fit.rows) - 1].sort_values("params")
-    flops = np.geomspace(used["flops"].min() / 2, used["flops"].max() * 2, 80)
-    params = np.geomspace(used["params"].min() / 1.5, used["params"].max() * 1.5, 80)
-    log_cost = np.log(used["flops"] / (used["params"] * used["tokens"]))
-    cost = np.exp(np.interp(np.log(params), np.log(used["params"]), log_cost))
-    x, y = np.meshgrid(flops, params)
-    floor = fit.surface.E
-    loss = fit.surface.value(y, x / (cost[:, None] * y))
-    levels = floor + np.geomspace(loss.min() - floor, loss.max() - floor, 16)[1:-1]
-    lines = ax.contour(x, y, loss, levels=levels, cmap="viridis", linewidths=1)
-    ax.clabel(lines, fontsize="x-small", fmt="%.2f")
-    ax.plot(used["flops"], used["params"], "o", color=GREY, ms=4, label="runs used")
+    data = points(table, fit.convention)
+    data = data.take(np.flatnonzero(np.isin(data.row, fit.rows)))
+    order = np.argsort(data.log_n, kind="stable")
+    log_n, log_cost = data.log_n[order], (data.log_c - data.log_n - data.log_d)[order]
+    used_c, used_n = np.exp(data.log_c), np.exp(data.log_n)
+    flops = np.geomspace(used_c.min() / 2, used_c.max() * 2, 80)
+    params = np.geomspace(used_n.min() / 1.5, used_n.max() * 1.5, 80)
+
+    def cost(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.exp(np.interp(np.log(sizes), log_n, log_cost))
+
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.plot(used_c, used_n, "o", color=GREY, ms=4, alpha=0.7, label="runs used")
     ax.plot(flops, fit.n_opt(flops), color=OKABE_ITO[1], linewidth=2.2, label=f"frontier, a = {fit.a:.2f}")
+    x, y = np.meshgrid(flops, params)
+    along = np.geomspace(flops[0] * 1.3, flops[-1] / 1.3, 9)
+    levels = np.unique(fit.surface.value(fit.n_opt(along), fit.d_opt(along)))
+    loss = fit.surface.value(y, x / (cost(params)[:, None] * y))
+    colours = list(budget_colours(levels.tolist()).values())
+    lines = ax.contour(x, y, loss, levels=levels, colors=colours, linewidths=1)
+    ax.set_xlim(flops[0], flops[-1])
     ax.set_ylim(params[0], params[-1])
+    places = [place for level in levels if (place := _contour_place(fit, level, cost, flops, params))]
+    for text in ax.clabel(lines, fontsize="x-small", fmt="%.2f", manual=places) if places else ():
+        text.set_path_effects([withStroke(linewidth=2, foreground="white")])
     ax.legend(fontsize="small", loc="lower right", framealpha=0.9)
-    return finish(ax, FLOPS[fit.convention], ALL_PARAMS, log_x=True, log_y=True, legend=None)
+    return finish(
+        ax, FLOPS[fit.convention], PARAMS.get(fit.convention, ALL_PARAMS), log_x=True, log_y=True, legend=None
+    )
+
+
+def _contour_place(
+    fit: ParametricFit,
+    level: float,
+    cost: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    flops: NDArray[np.float64],
+    params: NDArray[np.float64],
+) -> tuple[float, float] | None:
+    """Where to label a contour: on it, three times above or below the frontier, well inside of the axes."""
+    best = float(fit.n_opt(fit.surface.compute_for(level)))
+    for size in (3 * best, best / 3):
+        try:
+            tokens = float(fit.surface.tokens_for(level, size))
+        except ValueError:
+            continue
+        x = float(cost(np.array([size]))[0]) * size * tokens
+        if params[0] * 1.2 < size < params[-1] / 1.2 and flops[0] * 1.3 < x < flops[-1] / 1.3:
+            return x, size
+    return None
 
 
 def plot_residuals(ax: Axes, fit: ParametricFit, table: pd.DataFrame) -> Axes:
     """Draw the residuals of approach 3 in per cent of the loss against tokens a parameter."""
-    used = table.iloc[np.asarray(fit.rows) - 1]
+    used = table[np.isin(row_numbers(table), fit.rows)]
     norm = LogNorm(used["flops"].min(), used["flops"].max())
     ratio = used["tokens"] / used["params"]
     dots = ax.scatter(ratio, 100 * fit.residuals, c=used["flops"], norm=norm, cmap="viridis", s=22)

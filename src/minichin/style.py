@@ -71,7 +71,7 @@ def _log_ticks(axis: Axis) -> None:
     axis.axes.autoscale_view()
     low, high = sorted(axis.get_view_interval())
     decades = np.log10(high / low)
-    places = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1 else (1.0, 2.0, 4.0)
+    places = (1.0,) if decades > 1.9 else (1.0, 3.0) if decades > 1 else (1.0, 2.0, 4.0)
     axis.set_major_locator(LogLocator(subs=places))
     axis.set_major_formatter(FuncFormatter(lambda value, _: scientific(value)))
     axis.set_minor_formatter(NullFormatter())
