@@ -3,7 +3,11 @@
 Decisions
 - A wrong value is the caller's mistake: ValueError, one line, with the row, the column and the value. A run
   that diverged is no mistake: it is left out, and listed with the reason.  No row disappears otherwise.
-- Rows are counted from 1, the header not counted; a frame whose index is named `row` keeps its own numbers.
+- Rows are counted from 1, the header not counted; a frame whose index is named `row` keeps its own numbers
+  (whole, none twice).
+- 6·params·tokens is formed in logarithms: 64-bit integers end at 9.2e18.
+- Budgets that differ by less than 1e-7 (printing, float32) are one budget, and such sizes one cell; what is
+  fitted are the sizes as they stand.
 - `val_loss` is read before `loss`.  `flops` is 6·params·tokens where the table has none.
 - A convention picks which N and which C the fit speaks of:
 
@@ -30,11 +34,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from minichin.fit.result import FitError
+from minichin.fit.values import listed, number, refusal, shown, within_limits
 from minichin.law import Floats
 
 CONVENTIONS = ("full", "6ND", "6ND_non_embedding")
 BUDGET_GAP = 1.1
 BUDGET_SPAN = 1.5
+ROUNDING = 1e-7
+NAMES = ("params", "tokens", "loss", "val_loss", "params_non_embedding", "flops", "budget", "steps", "status")
 Dropped = tuple[Mapping[str, object], ...]
 Table = pd.DataFrame | Mapping[str, Sequence[Any] | NDArray[Any]]
 
@@ -65,16 +72,16 @@ class Points:
         """The rows of a mask or index; with `why`, those left out are added to `dropped`."""
         chosen = {f.name: getattr(self, f.name) for f in fields(self)}
         arrays = {name: value[keep] for name, value in chosen.items() if isinstance(value, np.ndarray)}
-        lost: Any = np.setdiff1d(self.row, arrays["row"]) if why else []
-        return replace(
-            self, **arrays, dropped=self.dropped + tuple({"row": int(r), "why": why} for r in lost)
-        )
+        gone = np.ones(len(self), dtype=bool)
+        gone[keep] = False
+        lost = left_out(self.row[gone], why) if why else ()
+        return replace(self, **arrays, dropped=self.dropped + lost)
 
     @property
     def cells(self) -> NDArray[np.int64]:
-        """Label of each row's (budget, N) cell: the same design point, different seeds."""
-        key = np.column_stack([np.log(self.budget), np.round(self.log_n, 9)])
-        return np.unique(key, axis=0, return_inverse=True)[1].reshape(-1)
+        """Label (0, 1, …) of each row's (budget, N) cell: the same design point, different seeds."""
+        budget, size = (nearby(v, ROUNDING) for v in (np.log(self.budget), self.log_n))
+        return np.unique(budget * (size.max(initial=0) + 1) + size, return_inverse=True)[1].reshape(-1)
 
 
 def points(table: Table, convention: str = "full") -> Points:
@@ -90,25 +97,40 @@ def points(table: Table, convention: str = "full") -> Points:
     log_n = (
         log_params if convention != "6ND_non_embedding" else np.log(positive(frame, "params_non_embedding"))
     )
-    log_full = np.log(positive(frame, "flops")) if "flops" in frame else np.log(6.0) + log_params + log_d
+    optional = {name: positive(frame, name) for name in ("flops", "budget", "steps") if _given(frame, name)}
+    log_full = np.log(optional["flops"]) if "flops" in optional else np.log(6.0) + log_params + log_d
     log_c = log_full if convention == "full" else np.log(6.0) + log_n + log_d
-    given = "budget" in frame and not frame["budget"].isna().all()
-    budget = positive(frame, "budget") if given else cluster_budgets(log_full)
-    steps = positive(frame, "steps") if "steps" in frame and not frame["steps"].isna().all() else None
+    given = "budget" in optional
+    budget = _merged(optional["budget"]) if given else cluster_budgets(log_full)
     rows = row_numbers(frame)
-    run = next((frame[name].to_numpy() for name in ("spec_hash", "run") if name in frame), rows)
     loss = positive(frame, loss_name)
-    return Points(rows, log_n, log_d, log_c, loss, budget, steps, run, given, dropped)
+    return Points(
+        row=rows,
+        log_n=log_n,
+        log_d=log_d,
+        log_c=log_c,
+        loss=loss,
+        budget=budget,
+        steps=optional.get("steps"),
+        run=_run_names(frame, rows),
+        budget_given=given,
+        dropped=dropped,
+    )
 
 
 def as_frame(table: Table) -> pd.DataFrame:
     """A DataFrame of the user's table, which may be a mapping of equally long columns."""
-    if isinstance(table, pd.DataFrame):
-        return table
     try:
-        return pd.DataFrame(dict(table))
+        frame = table if isinstance(table, pd.DataFrame) else pd.DataFrame(dict(table))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"a table is a DataFrame or a mapping of equally long columns: {error}") from error
+        raise ValueError(
+            f"a table is a DataFrame or a mapping of equally long columns: {shown(error, 200)}"
+        ) from error
+    twice = [name for name in NAMES if list(frame.columns).count(name) > 1]
+    if frame.columns.nlevels > 1 or twice:
+        what = f"has {twice[0]} twice" if twice else f"has names of {frame.columns.nlevels} levels"
+        raise ValueError(f"the table {what}: every column needs one name of its own")
+    return frame
 
 
 def require_columns(frame: pd.DataFrame, convention: str = "full", cure: str = "") -> str:
@@ -119,7 +141,7 @@ def require_columns(frame: pd.DataFrame, convention: str = "full", cure: str = "
         needed.append("params_non_embedding")
     missing = ["loss (or val_loss)" if name == "loss" else name for name in needed if name not in frame]
     if missing:
-        there = ", ".join(map(str, frame.columns)) or "no columns"
+        there = listed(frame.columns) or "no columns"
         raise ValueError(f"the table lacks {', '.join(missing)}; it has {there}{cure}")
     return loss_name
 
@@ -128,47 +150,52 @@ def drop_diverged(frame: pd.DataFrame) -> tuple[pd.DataFrame, Dropped]:
     """Leave out rows whose `status` is "diverged", and say which."""
     if "status" not in frame:
         return frame, ()
-    diverged = (frame["status"] == "diverged").to_numpy()
-    rows = row_numbers(frame)[diverged]
-    kept = frame.set_axis(pd.Index(row_numbers(frame), name="row"))[~diverged]
-    return kept, tuple({"row": int(row), "why": "the run diverged"} for row in rows)
+    diverged = frame["status"].isin(["diverged"]).to_numpy()
+    rows = row_numbers(frame)
+    kept = frame.set_axis(pd.Index(rows, name="row"))[~diverged]
+    return kept, left_out(rows[diverged], "the run diverged")
 
 
-def positive(frame: pd.DataFrame, name: str, source: str = "") -> Floats:
-    """Column `name` as positive finite float64; a ValueError that names row, column and value otherwise."""
+def left_out(rows: NDArray[np.int64], why: str) -> Dropped:
+    """An entry of `dropped` for each of `rows`."""
+    return tuple([{"row": row, "why": why} for row in rows.tolist()])
+
+
+def positive(frame: pd.DataFrame, name: str) -> Floats:
+    """Column `name` as float64 within its limits; a ValueError that names row, column and value otherwise."""
     column = frame[name]
-    if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
-        values = np.array([_number(value) for value in column], dtype=np.float64)
+    if column.dtype.kind in "iuf":
+        with np.errstate(over="ignore"):
+            values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
-        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+        values = np.array([number(value) for value in column], dtype=np.float64)
+    bad = np.flatnonzero(~within_limits(values, name))
     if bad.size:
-        row, value = int(row_numbers(frame)[bad[0]]), column.iloc[bad[0]]
-        place = f"row {row}{f' (line {row + 1} of {source})' if source else ''}"
-        more = f", and in {bad.size - 1} more" if bad.size > 1 else ""
-        shown = (
-            "empty" if value is None or value is pd.NA or str(value).strip() in ("", "nan") else repr(value)
-        )
-        shown = shown.replace("np.float64(", "").replace("np.int64(", "").rstrip(")")
-        raise ValueError(f"column {name} is {shown} in {place}{more}: it must be a positive number")
+        raise refusal(name, column.iloc[bad[0]], f"row {row_numbers(frame)[bad[0]]}", bad.size)
     return values
 
 
 def row_numbers(frame: pd.DataFrame) -> NDArray[np.int64]:
     """Data rows counted from 1, or the frame's own numbers where its index is named `row`."""
-    if frame.index.name == "row":
-        return frame.index.to_numpy(dtype=np.int64)
+    index = frame.index
+    if index.name == "row" and index.dtype.kind in "iu" and index.is_unique:
+        return index.to_numpy(dtype=np.int64)
     return np.arange(1, len(frame) + 1, dtype=np.int64)
+
+
+def nearby(values: Floats, gap: float) -> NDArray[np.int64]:
+    """Label values by rising group: a new group begins where the next value is more than `gap` away."""
+    order = np.argsort(values, kind="stable")
+    label = np.zeros(len(values), dtype=np.int64)
+    label[order[1:]] = np.cumsum(np.diff(values[order]) > gap)
+    return label
 
 
 def cluster_budgets(log_c: Floats) -> Floats:
     """Label each run with the geometric mean FLOPs of its cluster (neighbours within 10 %)."""
-    order = np.argsort(log_c, kind="stable")
-    group = np.concatenate([[0], np.cumsum(np.diff(log_c[order]) > np.log(BUDGET_GAP))])
-    mean = np.bincount(group, weights=log_c[order]) / np.bincount(group)
-    labels = np.empty(len(log_c))
-    labels[order] = np.exp(mean[group])
-    return labels
+    group = nearby(log_c, float(np.log(BUDGET_GAP)))
+    mean = np.bincount(group, weights=log_c) / np.bincount(group)
+    return np.exp(mean)[group]
 
 
 def is_budget(log_c: Floats) -> bool:
@@ -182,9 +209,24 @@ def require_rows(count: int, needed: int, what: str) -> None:
         raise FitError(f"{what} needs at least {needed} rows, got {count}")
 
 
-def _number(value: object) -> float:
-    """`value` as a float, NaN where it is none."""
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return float("nan")
+def _given(frame: pd.DataFrame, name: str) -> bool:
+    """Whether the table has this optional column, with something in it."""
+    return name in frame and not frame[name].isna().all()
+
+
+def _merged(values: Floats) -> Floats:
+    """`values` with those that differ by mere rounding made equal (to the lowest of them)."""
+    label = nearby(np.log(values), ROUNDING)
+    lowest = np.full(label.max(initial=-1) + 1, np.inf)
+    np.minimum.at(lowest, label, values)
+    return lowest[label]
+
+
+def _run_names(frame: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Names of the runs; a row without one is a run of its own, named by its number."""
+    name = next((name for name in ("spec_hash", "run") if name in frame), None)
+    if name is None:
+        return rows
+    nameless = (frame[name].isna() | (frame[name] == "")).to_numpy(dtype=bool)
+    names = frame[name].to_numpy()
+    return np.where(nameless, rows.astype(object), names.astype(object)) if nameless.any() else names
