@@ -62,15 +62,21 @@ class Noise:
 
 
 def estimate_noise(
-    seed_squares: float, seed_dof: int, fit_squares: float, fit_dof: int, mean_inverse_seeds: float
+    seed_squares: float,
+    seed_dof: int,
+    fit_squares: float,
+    fit_dof: int,
+    mean_inverse_seeds: float,
+    extra: float = 0.0,
 ) -> Noise | None:
     """Split the noise from sums of squares: between seeds of one cell, and of cell means about the curve.
 
-    None where neither has a degree of freedom.  With no repeated seeds, all of it counts as one run's noise.
+    `extra` is what a curve that is not the least-squares one adds to `fit_squares`, in variances.  None
+    where neither has a degree of freedom.  With no repeated seeds, all of it counts as one run's noise.
     """
     if seed_dof + fit_dof == 0:
         return None
-    about_curve = fit_squares / fit_dof if fit_dof else 0.0
+    about_curve = fit_squares / (fit_dof + extra) if fit_dof else 0.0
     if seed_dof == 0:
         return Noise(about_curve / mean_inverse_seeds, 0.0, fit_dof)
     between = seed_squares / seed_dof
@@ -127,9 +133,11 @@ def draw_weights(rng: np.random.Generator, labels: NDArray[np.int64], count: int
     return weights.astype(np.float64)[:, labels]
 
 
-def leave_one_out(labels: NDArray[np.int64]) -> Floats:
-    """Weights (units, rows) of the jackknife: replicate u leaves out unit u."""
-    return (labels != np.arange(int(labels.max()) + 1)[:, None]).astype(np.float64)
+def leave_one_out(labels: NDArray[np.int64], units: range | None = None) -> Floats:
+    """Weights (units, rows) of the jackknife: a replicate for each of `units` (default: all), without it."""
+    last = int(labels.max()) + 1
+    left = np.arange(last) if units is None else np.arange(units.start, min(units.stop, last))
+    return (labels != left[:, None]).astype(np.float64)
 
 
 def bca_interval(estimate: float, replicates: Floats, jackknife: Floats) -> Interval | None:

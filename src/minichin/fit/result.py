@@ -10,6 +10,7 @@ Decisions
   - `too_few_budgets`: fewer than three budgets (or fewer than three frontier sizes) carry the exponent;
   - `parameter_at_bound`: the best surface wants E = 0, or an exponent outside of what is allowed;
   - `too_few_steps`: runs of too few optimiser steps are in use (approach 3), or are an optimum (approach 2);
+  - `winners_mid_run`: winners of approach 1's envelope are not in the last 15 % of their runs;
   - `no_curves`: approach 1 had one row a run, so it saw final losses only;
   - `seed_noise_unknown`: neither repeated seeds nor spare points tell the noise, so there is no interval;
   - `not_converged`: approach 3 stopped before its gradient vanished.
@@ -33,6 +34,7 @@ WARNINGS = (
     "too_few_budgets",
     "parameter_at_bound",
     "too_few_steps",
+    "winners_mid_run",
     "no_curves",
     "seed_noise_unknown",
     "not_converged",
@@ -107,9 +109,11 @@ class EnvelopeFit(Fit):
 
 @dataclass(frozen=True)
 class Valley:
-    """One IsoFLOP budget: its points, seeds averaged, and the parabola through those near the minimum.
+    """One IsoFLOP budget: its points, seeds averaged, and the curve through those in `window`.
 
-    `coefficients` (c0, c1, c2) give loss = c0 + c1 u + c2 u² with u = ln(params / center).
+    With u = ln(params / center), `coefficients` (c0, c1, c2, …) give loss = c0 + c1 u + c2 u² + …; where
+    `exponents` (alpha, beta) are there, loss = c0 + c1 e^(beta u) + c2 e^(−alpha u), all three ≥ 0.
+    `correction` is the factor by which `correct` moved `params_opt` off the curve's minimum.
     `flops` is the compute at the optimum by the fit's convention; `budget` the one that groups the runs.
     `bracket` is how far the optimum lies inside the sampled sizes, the smaller of the two factors.
     """
@@ -122,7 +126,7 @@ class Valley:
     seeds: NDArray[np.int64] = field(repr=False)
     window: NDArray[np.bool_] = field(repr=False)
     center: float
-    coefficients: tuple[float, float, float]
+    coefficients: tuple[float, ...]
     params_opt: float
     tokens_opt: float
     loss_opt: float
@@ -132,6 +136,8 @@ class Valley:
     params_opt_interval: Interval | None
     tokens_opt_interval: Interval | None
     tokens_per_param_interval: Interval | None
+    exponents: tuple[float, float] | None = None
+    correction: float | None = None
 
     @property
     def tokens_per_param(self) -> float:
@@ -139,10 +145,13 @@ class Valley:
         return self.tokens_opt / self.params_opt
 
     def loss_at(self, params: ArrayLike) -> Floats:
-        """The local parabola at `params`, nats a token."""
+        """The fitted curve at `params`, nats a token."""
         u = np.log(np.asarray(params, dtype=np.float64) / self.center)
+        if self.exponents is None:
+            return np.asarray(sum(c * u**i for i, c in enumerate(self.coefficients)), dtype=np.float64)[()]
+        alpha, beta = self.exponents
         c0, c1, c2 = self.coefficients
-        return c0 + c1 * u + c2 * u * u
+        return np.asarray(c0 + c1 * np.exp(beta * u) + c2 * np.exp(-alpha * u))[()]
 
 
 @dataclass(frozen=True)
@@ -151,17 +160,19 @@ class IsoflopFit(Fit):
 
     valleys: tuple[Valley, ...] = field(repr=False)
     noise: float | None
+    method: str
 
 
 @dataclass(frozen=True)
 class ParametricFit(Fit):
     """Approach 3.  The surface, its intervals, and a certificate of how well the minimum is known.
 
-    `objective` is the sum over rows of Huber(ln predicted − ln observed), threshold `delta`.
+    With r = ln predicted − ln observed, `objective` is the sum over rows of Huber(r), threshold `delta`; of r² / 2
+    where `loss` is "squares"; of |r| − 5e-7 where it is "absolute".
     `gradient_norm` is the largest component of the gradient, each over the largest value it could have,
     so that 0 is a stationary point and 1 is as far from one as can be.
     `starts_at_best` counts starts that ended at the best objective (relative 1e-6), and
-    `second_best_objective` is the lowest of those that ended elsewhere (None if none did).
+    `second_best_objective` is the lowest of those that arrived elsewhere (None if none did).
     `rows` are the data rows used, counted from 1, aligned with `predicted` (nats) and `residuals` (log loss).
     `surface_replicates` has one row a bootstrap replicate: E, A, B, alpha, beta.
     """
@@ -173,6 +184,7 @@ class ParametricFit(Fit):
     starts: int
     starts_at_best: int
     second_best_objective: float | None
+    loss: str
     delta: float
     rows: NDArray[np.int64] = field(repr=False)
     predicted: Floats = field(repr=False)

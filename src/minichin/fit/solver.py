@@ -1,16 +1,10 @@
-"""Minimise the summed Huber loss of the log-sum-exp law from many starts at once.
+"""Minimise the objective of approach 3 from many starts, or for many reweighted tables, at once.
 
 Decisions
-- Unknowns are theta = (e, a, b, alpha, beta): predicted ln L = logsumexp(e, a − alpha x, b − beta y), where
-  x and y are ln N and ln D less their means.  Centring takes out the near-collinearity of a with alpha, and
-  makes a change of units of N or D leave the problem exactly as it was.
-- The objective is the SUM over rows of weight · Huber_delta(predicted − observed ln L), not the mean: an
-  optimiser that stops on absolute tolerances stops early on the mean (Besiroglu et al. 2024).
-- Every start is one slice of a leading axis.  Each round tries two damped steps a start and takes the
-  better: Newton's with the exact Hessian, which ends in a few rounds near a minimum, and Gauss–Newton with
-  Huber weights, which always descends far from one.  A start whose steps cannot lower the objective has
-  converged or is stuck; its gradient tells which.
-- Parameters stay in a box; one that presses against a side is held there, and reported.
+- Every start is one slice of a leading axis.  A round takes one damped step a start and evaluates objective,
+  gradient and Hessian there in one pass.  The step is Newton's, with the exact Hessian; where that is not
+  positive definite, or its step was refused, it is Gauss–Newton's with Huber (IRLS) weights.
+- Parameters stay in the problem's box; one that presses against a side is held there, and reported.
 """
 
 from __future__ import annotations
@@ -20,190 +14,214 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from minichin.fit.bootstrap import solve
+from minichin.fit.problem import Problem, derivatives, terms
 from minichin.law import Floats
 
-EXPONENT_RANGE = (0.01, 3.0)
-CHUNK = 256
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Rows of the fit: centred ln N and ln D, ln L, the Huber threshold, and the box (2, 5)."""
-
-    x: Floats
-    y: Floats
-    target: Floats
-    delta: float
-    box: Floats
-    mean_x: float
-    mean_y: float
-
-    @classmethod
-    def build(cls, log_n: Floats, log_d: Floats, log_loss: Floats, delta: float) -> Problem:
-        """Centre the design, and bound each term between a negligible and an absurd share of the loss."""
-        low, high = float(log_loss.min()), float(log_loss.max())
-        least, most = EXPONENT_RANGE
-        box = np.array(
-            [[low - 9, low - 14, low - 14, least, least], [high, high + 10, high + 10, most, most]]
-        )
-        mean_x, mean_y = float(log_n.mean()), float(log_d.mean())
-        return cls(log_n - mean_x, log_d - mean_y, log_loss, delta, box, mean_x, mean_y)
-
-    def centre(self, theta: Floats) -> Floats:
-        """(e, ln A, ln B, alpha, beta) → theta, put into the box."""
-        moved = np.array(theta, dtype=np.float64)
-        moved[..., 1] -= moved[..., 3] * self.mean_x
-        moved[..., 2] -= moved[..., 4] * self.mean_y
-        return np.clip(moved, self.box[0], self.box[1])
-
-    def uncentre(self, theta: Floats) -> Floats:
-        """Theta → (e, ln A, ln B, alpha, beta)."""
-        moved = np.array(theta, dtype=np.float64)
-        moved[..., 1] += moved[..., 3] * self.mean_x
-        moved[..., 2] += moved[..., 4] * self.mean_y
-        return moved
+LONGEST = np.array([1.0, 2.0, 2.0, 0.5, 0.5])  # of a step, by component
+BLOCK = 1 << 15  # rows × starts evaluated at once: a few arrays of this size fit a core's cache
+STUCK = 1e12  # damping at which no step is left to try
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Where each start ended: theta (starts, 5), objective, scaled gradient, and sides it presses against."""
+    """Where each start ended: theta (starts, 5), objective, scaled gradient, and sides it presses against.
+
+    The scaled gradient is the largest component of the gradient, each over the largest value it could have:
+    0 at a stationary point, at most 1.
+    """
 
     theta: Floats
     objective: Floats
     gradient: Floats
     at_bound: NDArray[np.bool_]
 
-
-def predict(problem: Problem, theta: Floats) -> tuple[Floats, Floats]:
-    """Predicted ln L (starts, rows), and each term's share of L (3, starts, rows)."""
-    terms = np.stack(
-        [
-            np.broadcast_to(theta[:, 0, None], (len(theta), problem.x.size)),
-            theta[:, 1, None] - theta[:, 3, None] * problem.x,
-            theta[:, 2, None] - theta[:, 4, None] * problem.y,
-        ]
-    )
-    top = terms.max(axis=0)
-    shares = np.exp(terms - top)
-    total = shares.sum(axis=0)
-    return top + np.log(total), shares / total
+    def take(self, index: NDArray[np.int64]) -> Solution:
+        """The starts of an index."""
+        return Solution(*(getattr(self, name)[index] for name in Solution.__dataclass_fields__))
 
 
-def objective(problem: Problem, theta: Floats, weight: Floats) -> Floats:
-    """Σ weight · Huber_delta(predicted ln L − ln L), one number a start."""
-    size = np.abs(predict(problem, theta)[0] - problem.target)
-    delta = problem.delta
-    huber = np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
-    return np.asarray((weight * huber).sum(axis=1))
+@dataclass
+class _State:
+    """Starts in the race: theta, objective, gradient, Hessian, damping, and whether Newton was refused."""
+
+    theta: Floats
+    value: Floats
+    gradient: Floats
+    hessian: Floats
+    damping: Floats
+    refused: NDArray[np.bool_]
+
+    def take(self, keep: NDArray[np.bool_]) -> _State:
+        """Those of a mask."""
+        return _State(*(getattr(self, name)[keep] for name in _State.__dataclass_fields__))
 
 
-def derivatives(problem: Problem, theta: Floats, weight: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Gradient (s, 5), its largest possible value (s, 5), exact Hessian and Gauss–Newton matrix (s, 5, 5)."""
-    predicted, (p0, p1, p2) = predict(problem, theta)
-    residual = predicted - problem.target
-    x, y, delta = problem.x, problem.y, problem.delta
-    jacobian = np.stack([p0, p1, p2, -x * p1, -y * p2], axis=1)
-    psi = weight * np.clip(residual, -delta, delta)
-    gradient = np.einsum("sn,sin->si", psi, jacobian)
-    most = delta * np.einsum("sn,sin->si", np.broadcast_to(weight, psi.shape), np.abs(jacobian))
-    irls = weight * np.minimum(1.0, delta / np.maximum(np.abs(residual), 1e-300))
-    transposed = jacobian.swapaxes(1, 2)
-    gauss = (jacobian * irls[:, None]) @ transposed
-    inside = weight * (np.abs(residual) <= delta) - psi
-    hessian = (jacobian * inside[:, None]) @ transposed
-    s0, s1, s2 = psi * p0, psi * p1, psi * p2
-    for i, j, value in (
-        (0, 0, s0),
-        (1, 1, s1),
-        (2, 2, s2),
-        (1, 3, -x * s1),
-        (3, 3, x * x * s1),
-        (2, 4, -y * s2),
-        (4, 4, y * y * s2),
-    ):
-        hessian[:, i, j] += value.sum(axis=1)
-        if i != j:
-            hessian[:, j, i] += value.sum(axis=1)
-    return gradient, most, hessian, gauss
+@dataclass(frozen=True)
+class _Tables:
+    """What differs between starts: weights and noise on ln L (s, rows), directions (s, 5, k)."""
+
+    weight: Floats
+    noise: Floats | None
+    basis: Floats | None
+
+    def take(self, keep: NDArray[np.bool_]) -> _Tables:
+        """Those of a mask; a basis of two axes serves all."""
+        noise = None if self.noise is None else self.noise[keep]
+        basis = self.basis if self.basis is None or self.basis.ndim == 2 else self.basis[keep]
+        return _Tables(self.weight[keep], noise, basis)
 
 
 def minimise(
     problem: Problem,
     starts: Floats,
     weight: Floats | None = None,
+    noise: Floats | None = None,
     rounds: int = 200,
-    tolerance: float = 1e-11,
+    tolerance: float = 1e-13,
+    basis: Floats | None = None,
 ) -> Solution:
     """Advance all `starts` (s, 5; centred) to local minima; `weight` is (rows,) or (s, rows).
 
-    A start has arrived when no component of its scaled gradient exceeds `tolerance`.
+    `noise` (s, rows) is added to ln L.  A start has arrived when the next step would lower its objective by
+    less than `tolerance` of it.  With `basis`, (5, k) or (s, 5, k), steps stay in the span of its columns,
+    the first three of which are the unit vectors of E, a and b: other combinations of parameters are kept.
     """
-    rows = problem.x.size
-    weights = np.broadcast_to(np.ones(rows) if weight is None else weight, (len(starts), rows))
-    parts = [
-        _minimise_chunk(problem, starts[i : i + CHUNK], weights[i : i + CHUNK], rounds, tolerance)
-        for i in range(0, len(starts), CHUNK)
-    ]
-    joined = [np.concatenate([getattr(p, name) for p in parts]) for name in Solution.__dataclass_fields__]
-    return Solution(*joined)
+    rows, count = problem.x.size, len(starts)
+    weights = np.broadcast_to(np.ones(rows) if weight is None else weight, (count, rows))
+    size = max(1, BLOCK // rows)
+    parts = []
+    for i in range(0, count, size):
+        part = slice(i, i + size)
+        tables = _Tables(
+            weights[part],
+            None if noise is None else noise[part],
+            basis if basis is None or basis.ndim == 2 else basis[part],
+        )
+        parts.append(_minimise_block(problem, starts[part], tables, rounds, tolerance))
+    return Solution(*(np.concatenate([getattr(p, n) for p in parts]) for n in Solution.__dataclass_fields__))
 
 
-def _minimise_chunk(
-    problem: Problem, starts: Floats, weight: Floats, rounds: int, tolerance: float
+def _minimise_block(
+    problem: Problem, starts: Floats, tables: _Tables, rounds: int, tolerance: float
 ) -> Solution:
-    """One chunk of `minimise`; finished starts leave the race, so that late ones cost little."""
-    theta = np.clip(starts, problem.box[0], problem.box[1])
-    value = objective(problem, theta, weight)
-    damping = np.full((2, len(theta)), 1e-3)
-    racing = np.arange(len(theta))
+    """One block of `minimise`; starts that have arrived leave the race, so that late ones cost little."""
+    low, high = problem.box
+    theta = np.clip(starts, low, high)
+    value = np.empty(len(theta))
+    racing, mine = np.arange(len(theta)), tables
+    state = _State(
+        theta.copy(),
+        *derivatives(problem, theta, tables.weight, tables.noise),
+        np.full(len(theta), 1e-3),
+        np.zeros(len(theta), dtype=bool),
+    )
     for _ in range(rounds):
-        here, w = theta[racing], weight[racing]
-        gradient, most, hessian, gauss = derivatives(problem, here, w)
-        gradient, held = _hold(problem, here, gradient)
-        going = _scaled(gradient, most).max(axis=1) > tolerance
-        going &= damping[:, racing].min(axis=0) < 1e10
-        racing, here, w, held = racing[going], here[going], w[going], held[going]
-        if racing.size == 0:
+        step, gain, newton = _step(problem, state, mine)
+        trial = np.clip(state.theta + step, low, high)
+        new = derivatives(problem, trial, mine.weight, mine.noise)
+        better = new[0] < state.value
+        arrived = newton & (gain <= tolerance * state.value) & (state.damping <= 1e-3)
+        good = state.value - new[0] > 0.5 * gain
+        state.damping = np.where(
+            better, state.damping * np.where(good, 0.1, 1.0), np.maximum(state.damping, 1e-6) * 10.0
+        )
+        state.refused = ~better & ~state.refused
+        for name, fresh in zip(("theta", "value", "gradient", "hessian"), (trial, *new), strict=True):
+            getattr(state, name)[better] = fresh[better]
+        theta[racing], value[racing] = state.theta, state.value
+        going = ~arrived & (state.damping < STUCK)
+        if not going.all():
+            state, mine, racing = state.take(going), mine.take(going), racing[going]
+        if not racing.size:
             break
-        gradient, hessian, gauss = gradient[going], hessian[going], gauss[going]
-        best = value[racing].copy()
-        moved = here.copy()
-        for kind, matrix in enumerate((hessian, gauss)):
-            step = _step(matrix, gauss, gradient, held, damping[kind, racing])
-            trial = np.clip(here + step, problem.box[0], problem.box[1])
-            trial_value = objective(problem, trial, w)
-            better = trial_value < value[racing]
-            damping[kind, racing] *= np.where(better, 0.2, 5.0)
-            wins = trial_value < best
-            moved[wins], best[wins] = trial[wins], trial_value[wins]
-        theta[racing], value[racing] = moved, best
-        damping = np.maximum(damping, 1e-14)
-    gradient, most, _, _ = derivatives(problem, theta, weight)
-    gradient, held = _hold(problem, theta, gradient)
-    return Solution(theta, value, _scaled(gradient, most).max(axis=1), held)
+    return _certified(problem, theta, value, tables)
 
 
-def _hold(problem: Problem, theta: Floats, gradient: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Zero the gradient of parameters that press against a side of the box; which those are."""
-    held = ((theta <= problem.box[0]) & (gradient > 0)) | ((theta >= problem.box[1]) & (gradient < 0))
-    return np.where(held, 0.0, gradient), held
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # a step that is no number is not taken
+def _step(problem: Problem, state: _State, tables: _Tables) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Step (s, 5), the decrease that its quadratic model promises, and whether the model was Newton's."""
+    held = _pressing(problem, state.theta, state.gradient)
+    step, gain, definite = _solve(state.hessian, state.gradient, held, state.damping, tables.basis)
+    newton = definite & ~state.refused
+    rest = ~newton
+    if rest.any():
+        few = tables.take(rest)
+        matrix = derivatives(problem, state.theta[rest], few.weight, few.noise, gauss=True)[2]
+        step[rest], gain[rest], _ = _solve(
+            matrix, state.gradient[rest], held[rest], state.damping[rest], few.basis
+        )
+    step = np.where(np.isfinite(step).all(axis=1, keepdims=True), step, 0.0)
+    return np.clip(step, -LONGEST, LONGEST), gain, newton
 
 
-def _scaled(gradient: Floats, most: Floats) -> Floats:
-    """Gradient over the largest value that it could have: between 0 (stationary) and 1."""
-    return np.asarray(np.abs(gradient) / np.maximum(most, 1e-300))
+def _solve(
+    matrix: Floats, gradient: Floats, held: NDArray[np.bool_], damping: Floats, basis: Floats | None
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Solve (M + damping · diag|M|) step = −g in units where diag|M| = 1, for all starts at once.
 
-
-def _step(
-    matrix: Floats, scale: Floats, gradient: Floats, held: NDArray[np.bool_], damping: Floats
-) -> Floats:
-    """Solve (matrix + damping · diag(scale)) step = −gradient for the free parameters, in natural units."""
-    diagonal = np.sqrt(np.einsum("sii->si", scale)) + 1e-150
-    diagonal = np.where(held, 1.0, diagonal)
+    Also the decrease gᵀ step / −2, and whether all pivots were positive.  Held parameters do not move.
+    """
+    if basis is not None:
+        matrix = np.swapaxes(basis, -1, -2) @ matrix @ basis
+        gradient = (gradient[:, None] @ basis)[:, 0]
+        held = np.pad(held[:, :3], ((0, 0), (0, gradient.shape[1] - 3)))
+    size = gradient.shape[1]
+    index = np.arange(size)
+    scale = np.sqrt(np.abs(matrix[:, index, index])) + 1e-150
+    unit = matrix / scale[:, :, None] / scale[:, None, :]
     free = ~held
-    unit = matrix / diagonal[:, :, None] / diagonal[:, None, :] * free[:, :, None] * free[:, None, :]
-    index = np.arange(5)
-    unit[:, index, index] += damping[:, None] + held + 1e-15
-    step = solve(unit, -gradient / diagonal)
-    return np.asarray(np.clip(step / diagonal, -2.0, 2.0) * free)
+    unit *= free[:, :, None] & free[:, None, :]
+    unit[:, index, index] += damping[:, None] + held
+    right = np.where(held, 0.0, -gradient / scale)
+    solved, definite = eliminate(np.ascontiguousarray(unit.transpose(1, 2, 0)), right.T.copy())
+    step = np.where(free, solved.T / scale, 0.0)
+    gain = -0.5 * (gradient * step).sum(axis=1)
+    if basis is not None:
+        step = (basis @ step[:, :, None])[:, :, 0]
+    return step, gain, definite
+
+
+def eliminate(matrix: Floats, right: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Solve symmetric (k, k, s) with (k, s) in place by LDLᵀ; False where a pivot is not positive."""
+    definite = np.ones(right.shape[1], dtype=bool)
+    size = len(right)
+    for j in range(size):
+        definite &= matrix[j, j] > 1e-14
+        matrix[j, j] = np.where(definite, matrix[j, j], 1.0)
+        factor = np.where(definite, matrix[j + 1 :, j] / matrix[j, j], 0.0)
+        matrix[j + 1 :, j + 1 :] -= factor[:, None] * matrix[j, j + 1 :]
+        right[j + 1 :] -= factor * right[j]
+    for j in range(size - 1, -1, -1):
+        right[j] -= (matrix[j, j + 1 :] * right[j + 1 :]).sum(axis=0)
+        right[j] /= matrix[j, j]
+    return right, definite
+
+
+def _pressing(problem: Problem, theta: Floats, gradient: Floats) -> NDArray[np.bool_]:
+    """Parameters at a side of the box whose gradient pushes outwards."""
+    low, high = problem.box
+    return np.asarray(((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0)))
+
+
+def _certified(problem: Problem, theta: Floats, value: Floats, tables: _Tables) -> Solution:
+    """The scaled gradient, and the sides that are pressed against, where the starts ended."""
+    parts = terms(problem, theta)
+    total = parts[0] + parts[1] + parts[2]
+    residual = np.log(total) - problem.target - (0.0 if tables.noise is None else tables.noise)
+    psi = tables.weight * np.clip(residual, -problem.delta, problem.delta)
+    shares = np.stack([1.0 / total, parts[1] / total, parts[2] / total])
+    slopes = (psi * shares) @ problem.features[:, :3]
+    sizes = (tables.weight * shares) @ np.abs(problem.features[:, :3])
+    gradient, most = (
+        np.stack([m[0, :, 0], m[1, :, 0], m[2, :, 0], sign * m[1, :, 1], sign * m[2, :, 2]], axis=1)
+        for m, sign in ((slopes, -1.0), (sizes, 1.0))
+    )
+    held = _pressing(problem, theta, gradient)
+    gradient = np.where(held, 0.0, gradient)
+    if tables.basis is not None:
+        gradient, most = (
+            (gradient[:, None] @ tables.basis)[:, 0],
+            (most[:, None] @ np.abs(tables.basis))[:, 0],
+        )
+    scaled = np.abs(gradient) / np.maximum(min(problem.delta, 1.0) * most, 1e-300)
+    return Solution(theta, value, scaled.max(axis=1), held)

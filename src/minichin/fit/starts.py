@@ -3,8 +3,6 @@
 Decisions
 - Given alpha and beta the law is linear in E, A, B.  A grid of exponents, each with its best non-negative
   E, A, B by least squares on relative residuals (variable projection), lands near every basin that matters.
-- A spread of the grid of Hoffmann et al. 2022 is added, so that a basin the projection overlooks is still
-  seen.
 - "hoffmann" is their grid, all 4,500: alpha, beta in {0, 0.5 … 2}, e in {−1, −0.5 … 1}, ln A, ln B in {0, 5
   … 25}.
 """
@@ -16,17 +14,22 @@ from itertools import product
 import numpy as np
 
 from minichin.fit.bootstrap import solve
-from minichin.fit.solver import Problem
+from minichin.fit.problem import Problem
 from minichin.law import Floats
 
 PROJECTED = 24
-SPREAD = 40
 
 
 def projected_starts(problem: Problem, count: int = PROJECTED, grid: int = 18) -> Floats:
     """Best `count` grid points of (alpha, beta) by projected least squares, not all from one corner."""
     exponents = np.geomspace(0.04, 2.0, grid)
     alpha, beta = (m.ravel() for m in np.meshgrid(exponents, exponents, indexing="ij"))
+    theta, squares = project(problem, alpha, beta)
+    return theta[_spread_best(squares.reshape(grid, grid), count)]
+
+
+def project(problem: Problem, alpha: Floats, beta: Floats) -> tuple[Floats, Floats]:
+    """Theta (k, 5) of the best E, A, B ≥ 0 by relative least squares at exponents (k,); squares (k,)."""
     loss = np.exp(problem.target)
     columns = np.stack(
         [
@@ -37,17 +40,15 @@ def projected_starts(problem: Problem, count: int = PROJECTED, grid: int = 18) -
         axis=-1,
     )
     coefficients, squares = _non_negative(columns / loss[:, None])
-    best = _spread_best(squares.reshape(grid, grid), count)
-    floor = 1e-4 * loss.min()
-    logs = np.log(np.maximum(coefficients[best], floor))
-    theta = np.column_stack([logs, alpha[best], beta[best]])
-    return np.clip(theta, problem.box[0], problem.box[1])
+    logs = np.log(np.maximum(coefficients[:, 1:], 1e-4 * loss.min()))
+    theta = np.column_stack([coefficients[:, 0], logs, alpha, beta])
+    return np.clip(theta, problem.box[0], problem.box[1]), squares
 
 
 def hoffmann_starts(problem: Problem, count: int | None = None) -> Floats:
     """The 4,500 starts of Hoffmann et al. 2022, or an even spread of `count` of them."""
     e, logs, exponents = np.linspace(-1, 1, 5), np.linspace(0, 25, 6), np.linspace(0, 2, 5)
-    grid = np.array(list(product(e, logs, logs, exponents, exponents)))
+    grid = np.array(list(product(np.exp(e), logs, logs, exponents, exponents)))
     if count is not None:
         rng = np.random.default_rng(0)
         grid = grid[rng.permutation(len(grid))[:count]]
@@ -55,11 +56,11 @@ def hoffmann_starts(problem: Problem, count: int | None = None) -> Floats:
 
 
 def make_starts(problem: Problem, starts: str) -> Floats:
-    """Starts by name: "default" (projected and a spread of the paper's grid) or "hoffmann" (its 4,500)."""
+    """Starts by name: "default" (projected) or "hoffmann" (its 4,500)."""
     if starts == "hoffmann":
         return hoffmann_starts(problem)
     if starts == "default":
-        return np.concatenate([projected_starts(problem), hoffmann_starts(problem, SPREAD)])
+        return projected_starts(problem)
     raise ValueError(f'starts must be "default" or "hoffmann", got {starts!r}')
 
 
