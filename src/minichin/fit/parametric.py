@@ -161,6 +161,8 @@ def solve(problem: Problem, starts: str = "default") -> Solution:
 
 def distinct_ends(problem: Problem, solution: Solution, best: int) -> Floats:
     """Where else a copy's optimum may lie: other ends of starts within a quarter of the best objective."""
+    if problem.x.size >= SMALL:
+        return np.empty((0, 5))
     near = solution.objective <= 1.25 * solution.objective[best]
     ends = np.unique(np.round(solution.theta[near], 2), axis=0, return_index=True)[1]
     theta = solution.theta[near][ends]

@@ -27,6 +27,7 @@ REACH = (
 )
 SINGLE = 1e-5  # median residual above which float32 tells residuals well enough to begin with
 FIRST, LAST = (1e-3, 12), (1e-6, 10)  # tolerance and rounds in float32, and in float64
+CHUNK = 1 << 16  # rows × copies evaluated at once, so that they stay in a core's cache
 Array = NDArray[np.float64] | NDArray[np.float32]
 PAIRS = tuple((i, j) for i in range(5) for j in range(i, 5))
 
@@ -128,9 +129,31 @@ def _evaluate(
     local: _Local, shift: Floats, weight: Array, noise: Array | None
 ) -> tuple[Floats, Floats, Floats]:
     """Objective (s,), gradient (s, 5) and approximate Hessian (s, 5, 5) of each copy."""
-    kind = local.series.dtype
     along, by_slope = _coefficients(local, shift)
-    total = along.astype(kind) @ local.series
+    rows = weight.shape[1]
+    size = max(256, CHUNK // len(shift))
+    sums = np.zeros((len(shift), 1 + len(PAIRS) + along.shape[1]))
+    for i in range(0, rows, size):
+        part = slice(i, i + size)
+        sums += _sums(local, part, along, weight[:, part], None if noise is None else noise[:, part])
+    value, packed, sums = sums[:, 0], sums[:, 1 : 1 + len(PAIRS)], sums[:, 1 + len(PAIRS) :]
+    middle = DEGREE + 2
+    by_level, by_slope = sums * along, sums * by_slope
+    parts = (by_level[:, 1:middle], by_level[:, middle:], by_slope[:, 1:middle], by_slope[:, middle:])
+    gradient = np.stack([sums[:, 0], *(part.sum(axis=1) for part in parts)], axis=1)
+    growth = np.exp(shift[:, [1, 1, 2, 1, 2]])
+    growth[:, 0] = 1.0
+    hessian = np.empty((len(shift), 5, 5))
+    for k, (i, j) in enumerate(PAIRS):
+        hessian[:, i, j] = hessian[:, j, i] = packed[:, k] * growth[:, i] * growth[:, j]
+    return value, gradient, hessian
+
+
+def _sums(local: _Local, part: slice, along: Floats, weight: Array, noise: Array | None) -> Array:
+    """Sums over some rows, a copy a line: the objective, the Hessian's 15 products, the series' gradient."""
+    kind = local.series.dtype
+    series = local.series[:, part]
+    total = along.astype(kind) @ series
     with np.errstate(
         invalid="ignore", divide="ignore"
     ):  # a total ≤ 0 is refused, as its objective is no number
@@ -143,20 +166,10 @@ def _evaluate(
     psi = weight * clipped
     clipped *= -0.5
     clipped += residual
-    value = np.einsum("sn,sn->s", psi, clipped).astype(np.float64)
-    packed = (weight * inside) @ local.products + psi @ local.curvature
+    value = np.einsum("sn,sn->s", psi, clipped)
+    packed = (weight * inside) @ local.products[part] + psi @ local.curvature[part]
     psi /= total
-    sums = (psi @ local.series.T).astype(np.float64)
-    middle = DEGREE + 2
-    by_level, by_slope = sums * along, sums * by_slope
-    parts = (by_level[:, 1:middle], by_level[:, middle:], by_slope[:, 1:middle], by_slope[:, middle:])
-    gradient = np.stack([sums[:, 0], *(part.sum(axis=1) for part in parts)], axis=1)
-    growth = np.exp(shift[:, [1, 1, 2, 1, 2]])
-    growth[:, 0] = 1.0
-    hessian = np.empty((len(shift), 5, 5))
-    for k, (i, j) in enumerate(PAIRS):
-        hessian[:, i, j] = hessian[:, j, i] = packed[:, k] * growth[:, i] * growth[:, j]
-    return value, gradient, hessian
+    return np.concatenate([value[:, None], packed, psi @ series.T], axis=1)
 
 
 def _coefficients(local: _Local, shift: Floats) -> tuple[Floats, Floats]:

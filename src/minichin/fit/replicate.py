@@ -30,7 +30,7 @@ from minichin.law import Floats
 SMALL = 100  # rows below which copies are fitted from several starts
 ASYMPTOTIC = 50_000  # rows above which they are not fitted, but drawn
 BLOCK = 1 << 17  # rows × copies of one block
-WAITING = 1 << 22  # rows × copies that may wait for the general solver
+WAITING = 1 << 21  # rows × copies that may wait for the general solver
 GROUPS = 500  # units of a jackknife, at most
 ROUNDS, TOLERANCE = 60, 1e-6
 GLANCE = 10, 1e-2  # rounds and tolerance after which another start is judged
@@ -75,7 +75,7 @@ Copies = Iterator[tuple[Floats, Floats | None]]
 
 
 def _block_size(at: Optimum) -> int:
-    return max(16, BLOCK // at.rows)
+    return max(64, BLOCK // at.rows)
 
 
 def _drawn(at: Optimum, labels: NDArray[np.int64], count: int, rng: np.random.Generator) -> Copies:

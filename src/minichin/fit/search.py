@@ -22,7 +22,7 @@ from minichin.fit.solver import Solution, minimise
 from minichin.law import Floats
 
 LADDER = 10.0 ** -np.arange(1, 7)  # values of delta on the way down, as far as they are above it
-RACED = 4096  # rows on which the starts race
+RACED = 2048  # rows on which the starts race
 
 
 def search(problem: Problem, starts: Floats, rounds: int = 100, shaken: int = 0) -> Solution:
@@ -30,23 +30,22 @@ def search(problem: Problem, starts: Floats, rounds: int = 100, shaken: int = 0)
 
     `rounds` bounds the work at each delta but the last; starts that are near need few.
     """
-    rows = problem.x.size
-    if rows > RACED:
-        order = np.lexsort((problem.target, problem.y, problem.x))
-        few = problem.take(order[np.linspace(0, rows - 1, RACED).astype(np.int64)])
-        raced = search(few, starts, rounds, shaken)
-        theta, label = _met(raced.theta)
-        return minimise(problem, theta).take(label)
+    if problem.x.size > RACED:
+        theta, label = _met(search(problem.share(RACED), starts, rounds).theta)
+        return _finish(problem, theta, label, shaken * RACED // problem.x.size)  # dents get shallower
     theta, label = np.asarray(starts), np.arange(len(starts))
     for delta in LADDER:
         if delta > problem.delta * 1.5:
             eased = replace(problem, delta=delta)
             theta, same = _met(minimise(eased, theta, rounds=rounds, tolerance=1e-6).theta)
             label = same[label]
-    more = _shake(problem, theta, shaken)
-    return minimise(problem, np.concatenate([theta, more])).take(
-        np.concatenate([label, len(theta) + np.arange(shaken)])
-    )
+    return _finish(problem, theta, label, shaken)
+
+
+def _finish(problem: Problem, theta: Floats, label: NDArray[np.int64], shaken: int) -> Solution:
+    """Minima from `theta`, each for the starts of its label, and from `shaken` places near the lowest."""
+    every = np.concatenate([label, len(theta) + np.arange(shaken)])
+    return minimise(problem, np.concatenate([theta, _shake(problem, theta, shaken)])).take(every)
 
 
 def _met(theta: Floats) -> tuple[Floats, NDArray[np.int64]]:

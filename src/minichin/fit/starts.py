@@ -18,6 +18,7 @@ from minichin.fit.problem import Problem
 from minichin.law import Floats
 
 PROJECTED = 24
+SHARE = 512  # rows that are enough to find places to start from
 
 
 def projected_starts(problem: Problem, count: int = PROJECTED, grid: int = 18) -> Floats:
@@ -30,16 +31,10 @@ def projected_starts(problem: Problem, count: int = PROJECTED, grid: int = 18) -
 
 def project(problem: Problem, alpha: Floats, beta: Floats) -> tuple[Floats, Floats]:
     """Theta (k, 5) of the best E, A, B ≥ 0 by relative least squares at exponents (k,); squares (k,)."""
-    loss = np.exp(problem.target)
-    columns = np.stack(
-        [
-            np.ones((alpha.size, loss.size)),
-            np.exp(-alpha[:, None] * problem.x),
-            np.exp(-beta[:, None] * problem.y),
-        ],
-        axis=-1,
-    )
-    coefficients, squares = _non_negative(columns / loss[:, None])
+    few = problem.share(SHARE)
+    loss = np.exp(few.target)
+    terms = (np.ones((alpha.size, 1)), np.exp(-alpha[:, None] * few.x), np.exp(-beta[:, None] * few.y))
+    coefficients, squares = _non_negative(np.stack([term / loss for term in terms], axis=1))
     logs = np.log(np.maximum(coefficients[:, 1:], 1e-4 * loss.min()))
     theta = np.column_stack([coefficients[:, 0], logs, alpha, beta])
     return np.clip(theta, problem.box[0], problem.box[1]), squares
@@ -65,9 +60,9 @@ def make_starts(problem: Problem, starts: str) -> Floats:
 
 
 def _non_negative(columns: Floats) -> tuple[Floats, Floats]:
-    """Least squares of 1 on three columns with coefficients ≥ 0, batched: try each set of active columns."""
-    gram = np.einsum("gni,gnj->gij", columns, columns)
-    right = columns.sum(axis=1)
+    """Least squares of 1 on columns (k, 3, rows), coefficients ≥ 0: try each set of active columns."""
+    gram = columns @ columns.transpose(0, 2, 1)
+    right = columns.sum(axis=2)
     best = np.full(len(columns), np.inf)
     coefficients = np.zeros((len(columns), 3))
     for active in product([1.0, 0.0], repeat=3):
@@ -78,7 +73,7 @@ def _non_negative(columns: Floats) -> tuple[Floats, Floats]:
         index = np.arange(3)
         system[:, index, index] += (1 - on) + 1e-12 * np.einsum("gii->gi", gram)
         solved = solve(system, right * on)
-        squares = columns.shape[1] - 2 * (solved * right).sum(axis=1)
+        squares = columns.shape[2] - 2 * (solved * right).sum(axis=1)
         squares += np.einsum("gi,gij,gj->g", solved, gram, solved)
         wins = (solved >= 0).all(axis=1) & (squares < best)
         best[wins], coefficients[wins] = squares[wins], solved[wins]
