@@ -22,6 +22,8 @@ def fit(approach=2, a=0.53, b=0.53, a_interval=(0.5, 0.56), difference=(-0.05, 0
         warnings=warnings,
         notes=notes,
         dropped=(),
+        resample="noise",
+        interval_kind="percentile",
         replicates=np.empty((0, 4)),
     )
 
