@@ -52,8 +52,8 @@ def fit_isoflop(
 ) -> IsoflopFit:
     """Fit N_opt ∝ C^a and D_opt ∝ C^b to the floors of IsoFLOP valleys (Hoffmann et al. 2022, approach 2).
 
-    `method` is named above, `resample` and `interval` in `bootstrap`; `correct` is (alpha, beta), as
-    approach 3 finds them.  `window` is the factor in N round the vertex that is fitted (its square for a cubic),
+    `method` is named above, `resample` and `interval` in `bootstrap`; `correct` is (alpha, beta), as approach
+    3 finds them.  `window` is the factor in N round the vertex that is fitted (its square for a cubic),
     `min_points` the least number of sizes in it (two more for a cubic), `min_steps` the least number of steps
     of an optimum that carries the power law (0: any).
     ValueError for a bad argument or table, FitError with fewer than two budgets of three sizes.

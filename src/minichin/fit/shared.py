@@ -29,7 +29,7 @@ from minichin.law import Floats
 LEAST, MOST = 0.05, 3.0
 FINE, COARSE = 10, 3
 STEPS = 40
-DIFFERENCE, CLOSE = 1e-6, 1e-7
+DIFFERENCE, CLOSE, GAIN = 1e-6, 1e-7, 1e-10
 BLOCK = 100_000
 
 
@@ -67,7 +67,8 @@ def fit_shared(
     `weights` say how often each cell counts (replicates, cells); None: its number of seeds.
     """
     table = _lay_out(groups, [g.loss[None, :] for g in groups], [None] * len(groups))[0]
-    point = _refine(table, _best_start(table, _grid(FINE)))
+    grid = _grid(FINE)
+    point = _refine(table, grid[[np.argmin(_project(table, grid).squares)]])
     starts = np.concatenate([point, _grid(COARSE)])
     step = max(1, BLOCK // table.z.size)
     parts = []
@@ -147,22 +148,26 @@ def _refine(cells: Cells, logs: Floats) -> Floats:
         step = solve(hessian + lift[:, :, None] * np.eye(2), np.where(stuck, 0.0, down))
         trial = np.clip(logs + np.clip(step, -1.0, 1.0), low, high)
         there = _project(cells, trial)
-        better = there.squares <= here.squares
-        moved = np.abs(trial - logs).max(axis=1)
+        gain = here.squares - there.squares
+        better = gain >= 0
+        settled = better & (damping < 0.1) & (gain <= GAIN * here.squares)
+        going = ~settled & (np.abs(trial - logs).max(axis=1) > CLOSE)
         logs = np.where(better[:, None], trial, logs)
-        here = Projection(here.coefficients, np.where(better[:, None], there.left, here.left))
+        left = np.where(better[:, None], there.left, here.left)
         damping = np.where(better, np.maximum(damping * 0.1, 1e-9), damping * 10)
         done[open_] = logs
-        going = moved > CLOSE
         if not going.any():
             break
         open_, logs, damping, cells = open_[going], logs[going], damping[going], cells.take(going)
-        here = Projection(here.coefficients, here.left[going])
+        here = Projection(here.coefficients, left[going])
     return done
 
 
 def _project(cells: Cells, logs: Floats) -> Projection:
-    """Least squares with E, a, b ≥ 0 for every replicate and budget, at exponents exp(`logs`)."""
+    """Least squares with E, a, b ≥ 0 for every replicate and budget, at exponents exp(`logs`).
+
+    One row of `logs` serves all replicates, one replicate all rows of `logs`.
+    """
     alpha, beta = np.exp(logs)[:, :, None, None].swapaxes(0, 1)
     columns = (np.exp(beta * cells.z), np.exp(-alpha * cells.z))
     weight = cells.weight
@@ -178,7 +183,8 @@ def _project(cells: Cells, logs: Floats) -> Projection:
     a, b = (qq * py - pq * qy) / det, (pp * qy - pq * py) / det
     bad = (a < 0) | (b < 0) | (mean < a * p_mean + b * q_mean)
     if bad.any():
-        corners = mean[bad] / p_mean[bad], mean[bad] / q_mean[bad]
+        most = np.broadcast_to(mean, bad.shape)[bad]
+        corners = most / p_mean[bad], most / q_mean[bad]
         a[bad], b[bad] = _on_edge([v[bad] for v in (pp, pq, qq, py, qy)], *corners)
     left = np.sqrt(weight) * (y - a[..., None] * p - b[..., None] * q)
     return Projection(np.stack([mean - a * p_mean - b * q_mean, a, b], axis=-1), left.reshape(len(left), -1))
