@@ -180,7 +180,7 @@ def _lowest(at: Optimum, theta: Floats, value: Floats, weight: Floats, noise: Fl
     for start in at.others:
         ended = descend(np.broadcast_to(start, theta.shape), every, *GLANCE)
         apart = np.abs(ended.theta - theta).max(axis=1) > 0.05
-        rows = np.flatnonzero(apart & (ended.objective < 1.1 * value))
+        rows = np.flatnonzero(apart & (ended.objective < 1.01 * value))
         if rows.size:
             keep(descend(ended.theta[rows], rows, ROUNDS, TOLERANCE), rows)
     return theta
