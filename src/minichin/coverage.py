@@ -14,16 +14,23 @@ Decisions
 from __future__ import annotations
 
 import multiprocessing as mp
-from collections.abc import Iterator, Sequence
+import platform
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import date
 from functools import partial
 from importlib import resources
+from itertools import product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from minichin import __version__
 from minichin.fit import fit_envelope, fit_isoflop, fit_parametric
+from minichin.fit.profile import profile_interval
 from minichin.fit.result import Fit, FitError
 from minichin.law import LossSurface
 
@@ -32,6 +39,7 @@ REACH = 4.0  # sizes lie within this factor of their budget's optimum
 DECAY = 0.12  # nats that a high learning rate costs early in a run
 CURVE_POINTS = 16
 STORED = "coverage.csv"
+KEY = ["approach", "method", "resample", "interval", "design", "surface", "studies"]
 
 
 @dataclass(frozen=True)
@@ -102,60 +110,98 @@ class Way:
         return fit_parametric(sweep, loss=self.method, **shared)  # type: ignore[arg-type]
 
 
-WAYS = tuple(
-    Way(approach, method, resample, interval)
-    for approach, method in ((1, "envelope"), (2, "window"), (2, "shared"), (3, "huber"), (3, "squares"))
-    for resample in ("noise", "seeds")
-    for interval in ("percentile", "bca")
-    if not (resample == "noise" and interval == "bca")
+WAYS = (
+    Way(1, "envelope", "noise", "percentile"),
+    Way(1, "envelope", "seeds", "bca"),
+    Way(1, "hull", "noise", "percentile"),
+    Way(2, "window", "noise", "percentile"),
+    Way(2, "window", "seeds", "bca"),
+    Way(2, "shared", "noise", "percentile"),
+    Way(3, "huber", "noise", "percentile"),
+    Way(3, "huber", "none", "profile"),
+    Way(3, "huber", "seeds", "bca"),
+    Way(3, "squares", "noise", "percentile"),
 )
 
 
 def outcome(way: Way, surface: str, design: Design, bootstrap: int, seed: int) -> tuple[float, float, float]:
     """a and its interval in study number `seed`; not-a-numbers where there was none."""
     law = SURFACES[surface]
+    sweep = study(law, design, seed)
     try:
-        fit = way.fit(law, study(law, design, seed), seed, bootstrap)
+        if way.interval == "profile":
+            fit = fit_parametric(sweep, loss=way.method, bootstrap=0)
+            return fit.a, *profile_interval(sweep, loss=way.method)
+        found = way.fit(law, sweep, seed, bootstrap)
     except FitError:
         return np.nan, np.nan, np.nan
-    return fit.a, *(fit.a_interval or (np.nan, np.nan))
+    return found.a, *(found.a_interval or (np.nan, np.nan))
 
 
 def measure(
+    path: Path,
+    *,
+    studies: int = 500,
+    bootstrap: int = 300,
+    workers: int = 1,
     ways: Sequence[Way] = WAYS,
     designs: Sequence[Design] = DESIGNS,
     surfaces: Sequence[str] = tuple(SURFACES),
-    *,
-    studies: int = 500,
-    bootstrap: int = 500,
-    workers: int = 1,
 ) -> Iterator[dict[str, object]]:
-    """One row a way, design and surface: coverage of the 95 % interval, bias, spread, mean width.
+    """Add to the CSV file `path` a row for each way, design and surface that it lacks; yield the new ones.
 
-    `none` counts studies without an interval; they count as not covered.
+    A row tells the coverage of the 95 % interval, how often it lies below or above the truth, bias and
+    spread of a, the mean width, and what made it.  `none` counts studies without an interval: not covered.
     """
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    known = {tuple(row) for row in table.reindex(columns=KEY).itertuples(index=False)}
     with ProcessPoolExecutor(workers, mp_context=mp.get_context("spawn")) as pool:
-        for design in designs:
-            for surface in surfaces:
-                for way in ways:
-                    one = partial(outcome, way, surface, design, bootstrap)
-                    found = np.array(list(pool.map(one, range(studies), chunksize=max(1, studies // 50))))
-                    yield {
-                        "design": design.name,
-                        "surface": surface,
-                        **asdict(way),
-                        **summary(found, surface),
-                    }
+        for way, design, surface in product(ways, designs, surfaces):
+            row = {**asdict(way), "design": design.name, "surface": surface, "studies": studies}
+            if tuple(row.values()) in known:
+                continue
+            one = partial(outcome, way, surface, design, bootstrap)
+            found = np.array(list(pool.map(one, range(studies), chunksize=max(1, studies // 50))))
+            row |= summary(found, SURFACES[surface].a) | {"bootstrap": bootstrap} | stamp()
+            table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
+            table.to_csv(path, index=False, float_format="%.6g")
+            yield row
 
 
-def summary(found: np.ndarray, surface: str) -> dict[str, object]:
+def way_name(row: Mapping[Any, Any]) -> str:
+    """The way of a row of `measure` in words: approach 3 (huber), noise, percentile."""
+    redrawn = "" if row["resample"] == "none" else f", {row['resample']}"
+    return f"approach {row['approach']} ({row['method']}){redrawn}, {row['interval']}"
+
+
+def line(row: Mapping[Any, Any]) -> str:
+    """A row of `measure` as one line."""
+    where = f"{row['design']}, {row['surface']}"
+    return f"{way_name(row)}; {where}: {row['coverage']:.1%} of {row['studies']}, bias {row['bias']:+.4f}"
+
+
+def facts(table: pd.DataFrame) -> dict[str, float | str]:
+    """The lowest and highest coverage and the largest bias of each way in words, for the book's prose."""
+    found: dict[str, float | str] = {"studies": int(table["studies"].min()), "measured": str(table["date"].max())}
+    for key, part in table.groupby(["approach", "method", "resample", "interval"]):
+        low, high = 100 * part["coverage"].min(), 100 * part["coverage"].max()
+        name = "_".join(str(value) for value in key)
+        found[f"{name}_coverage"] = f"{low:.1f} to {high:.1f} %"
+        found[f"{name}_width"] = float(part["width"].mean())
+        found[f"{name}_bias"] = float(part["bias"].abs().max())
+    return found
+
+
+def stamp() -> dict[str, object]:
+    """What makes a row: version, day, machine."""
+    return {"version": __version__, "date": f"{date.today()}", "machine": f"{platform.machine()}"}
+
+
+def summary(found: np.ndarray, truth: float) -> dict[str, object]:
     """Coverage and what explains it, from rows (a, low, high), one a study."""
-    truth = SURFACES[surface].a
     a, low, high = found.T
-    covered = (low <= truth) & (truth <= high)
     return {
-        "studies": len(found),
-        "coverage": float(covered.mean()),
+        "coverage": float(((low <= truth) & (truth <= high)).mean()),
         "too_low": float((high < truth).mean()),
         "too_high": float((low > truth).mean()),
         "none": int(np.isnan(low).sum()),
@@ -167,6 +213,6 @@ def summary(found: np.ndarray, surface: str) -> dict[str, object]:
 
 
 def stored() -> pd.DataFrame:
-    """The table that was measured last, with the versions that made it."""
+    """The table that was measured last."""
     with resources.files("minichin.data").joinpath(STORED).open(encoding="utf-8") as file:
         return pd.read_csv(file)
