@@ -26,7 +26,7 @@ REACH = (
     0.5  # of slope times the largest |x|: the series' rest is 0.5^8 / 8! = 1e-7 of the term at the very edge
 )
 SINGLE = 1e-5  # median residual above which float32 tells residuals well enough to begin with
-FIRST, LAST = (1e-3, 12), (1e-6, 10)  # tolerance and rounds in float32, and in float64
+FIRST, LAST = (1e-5, 14), (1e-5, 6)  # tolerance and rounds in float32, and in float64
 CHUNK = 1 << 16  # rows × copies evaluated at once, so that they stay in a core's cache
 Array = NDArray[np.float64] | NDArray[np.float32]
 PAIRS = tuple((i, j) for i in range(5) for j in range(i, 5))
