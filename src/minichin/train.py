@@ -1,6 +1,8 @@
 """The one training loop: a spec and a corpus in, a record out. It prints and writes nothing.
 
 Decisions:
+- The loop drives an engine, which holds the model and takes the steps: `EagerEngine` here, the reference,
+  or `engine_cuda.CudaEngine` on a GPU. Initialisation, data order and schedule are the same in both.
 - All weights live in two flat buffers (decayed and not); the model's parameters and their gradients are
   views into them. Clipping and AdamW are then a handful of operations, whatever the depth: at a width of
   16 this halves the cost of a step on a CPU.
@@ -12,10 +14,12 @@ Decisions:
 
 from __future__ import annotations
 
+import itertools
 import math
 import platform
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -63,18 +67,21 @@ def blocks(tokens: np.ndarray, context: int) -> np.ndarray:
     return tokens[: count * (context + 1)].reshape(count, context + 1)
 
 
-def batches(rows: np.ndarray, spec: RunSpec, device: torch.device) -> Iterator[Tensor]:
-    """Yield one (sequences, context + 1) batch of token ids a step; each epoch in its own seeded order."""
+def row_order(count: int, spec: RunSpec) -> np.ndarray:
+    """Which of `count` blocks each step sees, (steps, sequences); each epoch in its own seeded order."""
     rng = np.random.default_rng([spec.seed, 1])
     per_step = spec.batch_tokens // spec.context
-    order = np.empty(0, dtype=np.int64)
+    epochs = -(-spec.steps * per_step // count)
+    order = np.concatenate([rng.permutation(count) for _ in range(epochs)])
+    return order[: spec.steps * per_step].reshape(spec.steps, per_step)
+
+
+def batches(rows: np.ndarray, spec: RunSpec, device: torch.device) -> Iterator[Tensor]:
+    """Yield one (sequences, context + 1) batch of token ids a step, in the order of `row_order`."""
+    order = row_order(len(rows), spec)
     for start in range(0, spec.steps, CHUNK_STEPS):
-        need = min(CHUNK_STEPS, spec.steps - start) * per_step
-        while len(order) < need:
-            order = np.concatenate([order, rng.permutation(len(rows))])
-        take, order = order[:need], order[need:]
-        chunk = torch.from_numpy(rows[take].astype(np.int64)).to(device)
-        yield from chunk.split(per_step)
+        take = order[start : start + CHUNK_STEPS]
+        yield from torch.from_numpy(rows[take].astype(np.int64)).to(device)
 
 
 def flatten(model: Transformer) -> list[Tensor]:
@@ -118,7 +125,7 @@ class TrainState:
         """Take optimiser step number `step` (from 0) on (sequences, context + 1) ids; return the loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.spec.lr * lr_factor(step, self.spec)
-        with _precision(self.device):
+        with precision(self.device):
             loss = self.model.loss(ids[:, :-1], ids[:, 1:])
         loss.backward()
         self.clip()
@@ -128,18 +135,65 @@ class TrainState:
         return loss.detach()
 
 
+class Engine(Protocol):
+    """What the loop needs of an engine; `CudaEngine` and `EagerEngine` are made from (spec, rows, device)."""
+
+    step: int
+
+    def advance(self, stop: int, progress: Progress | None = None) -> None:
+        """Take steps up to step `stop`, calling `progress(step, train_loss)` now and then."""
+
+    def train_loss(self) -> float:
+        """Running mean of the training loss, nats a token."""
+
+    def evaluate(self, rows: np.ndarray) -> float:
+        """Mean held-out cross-entropy over `rows`, nats a token."""
+
+    def close(self) -> None:
+        """Give back what the device holds."""
+
+
+class EagerEngine:
+    """The reference: every step is launched from Python, as the book shows it."""
+
+    def __init__(self, spec: RunSpec, rows: np.ndarray, device: torch.device) -> None:
+        self.device, self.step = device, 0
+        self.state = TrainState(spec, Transformer(spec.shape, spec.seed).to(device), device)
+        self.batches = batches(rows, spec, device)
+        self.smooth: Tensor | None = None
+
+    def advance(self, stop: int, progress: Progress | None = None) -> None:
+        for ids in itertools.islice(self.batches, stop - self.step):
+            loss = self.state.step(ids, self.step)
+            self.smooth = loss if self.smooth is None else self.smooth.lerp(loss, 0.02)
+            self.step += 1
+            if progress is not None and self.step % 50 == 0:
+                progress(self.step, float(self.smooth))
+
+    def train_loss(self) -> float:
+        return math.nan if self.smooth is None else float(self.smooth)
+
+    def evaluate(self, rows: np.ndarray) -> float:
+        return evaluate(self.state.model, rows, self.device)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
 @torch.no_grad()
-def evaluate(model: Transformer, rows: np.ndarray, device: torch.device) -> float:
+def evaluate(
+    model: Transformer, rows: np.ndarray, device: torch.device, sequences: int = EVAL_SEQUENCES
+) -> float:
     """Mean held-out cross-entropy over `rows` of context + 1 tokens, in nats a token."""
     total = 0.0
-    for start in range(0, len(rows), EVAL_SEQUENCES):
-        ids = torch.from_numpy(rows[start : start + EVAL_SEQUENCES].astype(np.int64)).to(device)
-        with _precision(device):
+    for start in range(0, len(rows), sequences):
+        ids = torch.from_numpy(rows[start : start + sequences].astype(np.int64)).to(device)
+        with precision(device):
             total += float(model.loss(ids[:, :-1], ids[:, 1:])) * len(ids)
     return total / len(rows)
 
 
-def _precision(device: torch.device) -> torch.autocast:
+def precision(device: torch.device) -> torch.autocast:
     """bfloat16 on a GPU; plain float32 on a CPU, where bfloat16 does not pay below 3M parameters."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
@@ -173,6 +227,15 @@ def _held_out(spec: RunSpec, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
     return rows, rows[: max(1, spec.curve_tokens // spec.context)]
 
 
+def make_engine(spec: RunSpec, rows: np.ndarray, device: torch.device) -> Engine:
+    """The engine for this device: CUDA graphs on a GPU, the reference elsewhere."""
+    if device.type == "cuda":
+        from minichin.engine_cuda import CudaEngine
+
+        return CudaEngine(spec, rows, device)
+    return EagerEngine(spec, rows, device)
+
+
 def train(
     spec: RunSpec, corpus: Corpus, *, device: str | None = None, progress: Progress | None = None
 ) -> RunRecord:
@@ -186,28 +249,26 @@ def train(
     if not len(train_rows):
         raise ValueError(f"corpus {corpus.name!r} is too short: {len(corpus.train)} training tokens")
     rows, curve_rows = _held_out(spec, corpus)
-    model = Transformer(spec.shape, spec.seed).to(where)
-    state = TrainState(spec, model, where)
-    evaluate_at, curve = set(evaluation_steps(spec)), []
-    limit, status, smooth = DIVERGED_ABOVE * math.log(spec.vocab), "finished", None
-    started, step = time.perf_counter(), 0
-    for step, ids in enumerate(batches(train_rows, spec, where), start=1):
-        loss = state.step(ids, step - 1)
-        smooth = loss if smooth is None else smooth.lerp(loss, 0.02)
-        if step in evaluate_at:
-            held_out = evaluate(model, curve_rows, where)
+    started, curve = time.perf_counter(), []
+    limit, status = DIVERGED_ABOVE * math.log(spec.vocab), "finished"
+    engine = make_engine(spec, train_rows, where)
+    try:
+        for stop in evaluation_steps(spec):
+            engine.advance(stop, progress)
+            held_out = engine.evaluate(curve_rows)
             if not held_out < limit:
                 status = "diverged"
                 break
-            curve.append(Evaluation(step, held_out, float(smooth)))
-        if progress is not None and step % 50 == 0:
-            progress(step, float(smooth))
+            curve.append(Evaluation(stop, held_out, engine.train_loss()))
+        val_loss = engine.evaluate(rows) if status == "finished" else None
+    finally:
+        engine.close()
     return RunRecord(
         spec=spec,
-        val_loss=evaluate(model, rows, where) if status == "finished" else None,
+        val_loss=val_loss,
         curve=tuple(curve),
         status=status,
-        stopped_at=step,
+        stopped_at=engine.step,
         seconds=time.perf_counter() - started,
         device=describe_device(where),
         versions={"torch": torch.__version__, "python": platform.python_version()},

@@ -1,0 +1,114 @@
+"""The GPU's engine follows the reference: without capture on a CPU, with it where there is a GPU."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from minichin import corpus, sweep, train
+from minichin.engine_cuda import CudaEngine
+from minichin.plan import RunSpec
+from minichin.progress import SweepDisplay
+from minichin.runs import Store
+from tests.test_train import tiny
+
+CPU = torch.device("cpu")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.fixture(scope="module")
+def text() -> corpus.Corpus:
+    return corpus.load("help")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def pair(spec: RunSpec, text: corpus.Corpus, device: torch.device) -> tuple[CudaEngine, train.EagerEngine]:
+    """Both engines on one spec."""
+    rows = train.blocks(text.train, spec.context)
+    return CudaEngine(spec, rows, device), train.EagerEngine(spec, rows, device)
+
+
+def losses(engine: train.Engine, spec: RunSpec, text: corpus.Corpus) -> np.ndarray:
+    """Held-out and training losses at every tenth step, (points, 2)."""
+    held_out = train.blocks(text.valid, spec.context)[:32]
+    found = []
+    for stop in range(10, spec.steps + 1, 10):
+        engine.advance(stop)
+        found.append((engine.evaluate(held_out), engine.train_loss()))
+    engine.close()
+    return np.array(found)
+
+
+def test_gradients_equal_the_reference(text):
+    """In float32, the first batch's gradients agree with the reference's within 1e-5, each matrix apart."""
+    spec = tiny(depth=2, width=32)
+    ours, reference = pair(spec, text, CPU)
+    ids = next(train.batches(train.blocks(text.train, spec.context), spec, CPU))
+    reference.state.model.loss(ids[:, :-1], ids[:, 1:]).backward()
+    theirs = dict(reference.state.model.named_parameters())
+    names = {id(p): name for name, p in ours.model.named_parameters()}
+    ours.backward()
+    start = 0
+    for p in ours.params:
+        mine = ours.grads[start : start + p.numel()].view_as(p)
+        grad = theirs[names[id(p)]].grad
+        assert torch.linalg.vector_norm(mine - grad) < 1e-5 * torch.linalg.vector_norm(grad), names[id(p)]
+        start += p.numel()
+    assert start == spec.shape.params
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_loss_curves_equal_the_reference(text, schedule):
+    """Held-out and training losses stay within 0.02 nats of the reference over a whole run."""
+    spec = tiny(steps=120, schedule=schedule, seed=3)
+    ours, reference = pair(spec, text, CPU)
+    gap = np.abs(losses(ours, spec, text) - losses(reference, spec, text))
+    assert gap.max() < 0.02
+    assert ours.step == reference.step == 120
+
+
+def test_text_is_seen_in_the_same_order_beyond_an_epoch(text):
+    """Runs of several epochs see the reference's batches: the same losses on a text of few blocks."""
+    short = dataclasses.replace(text, train=text.train[: 33 * 7])
+    ours, reference = pair(tiny(), short, CPU)
+    gap = np.abs(losses(ours, tiny(), text) - losses(reference, tiny(), text))
+    assert gap.max() < 0.02
+
+
+@needs_gpu
+def test_graphs_on_a_gpu_follow_the_reference(text):
+    """On a GPU, in bfloat16 and replayed from graphs, whole loss curves stay within 0.02 nats."""
+    spec = tiny(width=64, head_dim=16, steps=200)
+    ours, reference = pair(spec, text, torch.device("cuda"))
+    gap = np.abs(losses(ours, spec, text) - losses(reference, spec, text))
+    assert gap.max() < 0.02
+
+
+def test_threads_sweep_like_processes(tmp_path):
+    """Workers that are threads, as on a GPU, leave the same store as workers that are processes."""
+    specs = [tiny(seed=seed, steps=40) for seed in range(3)]
+    store = Store(tmp_path / "threads")
+    with SweepDisplay(specs, specs, enabled=False) as display:
+        sweep._drive(specs, store, [sweep._Worker("cpu", thread=True) for _ in range(2)], None, display)
+    processes = sweep.sweep(specs, tmp_path / "processes", workers=2, device="cpu", progress=False)
+    ours, theirs = store.by_key(), processes.by_key()
+    assert len(ours) == 3
+    assert all(ours[key].same_result(theirs[key]) for key in theirs)
+
+
+def test_runs_too_long_for_the_time_left_are_not_started():
+    """A sweep with a limit passes over what would not finish, by the pace seen so far, and takes the next."""
+    long, short = tiny(steps=1000), tiny(steps=10)
+    queue = sweep._Queue([long, short], time_limit=60.0)
+    queue.pace.see(long, 100, 20.0)
+    assert queue.next() == short
+    assert queue.next() is None
+    assert sweep._Queue([long, short], time_limit=None).next() == long
