@@ -36,3 +36,15 @@ def smoke_book(runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     book.stage(ROOT, folder / "source")
     book.render(folder / "source", folder)
     return folder
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine with an empty folder of tables, an empty cache, and no way out of it."""
+    monkeypatch.setenv("MINICHIN_PUBLISHED_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("MINICHIN_CACHE", str(tmp_path / "cache"))
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # the discard port: nobody answers
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    return tmp_path

@@ -167,8 +167,14 @@ def fetch(download: Download) -> Path:
     return Path(got)
 
 
-def porian_sweeps() -> list[tuple[pd.Series, pd.DataFrame]]:
-    """The 15 IsoFLOP sweeps of Porian et al. 2024, each as (what its authors publish of it, its runs)."""
-    runs, published = load_runs("porian_isoflop_1745"), load_runs("porian_exponents_15")
+def porian_sweeps(
+    runs: pd.DataFrame | None = None, published: pd.DataFrame | None = None
+) -> list[tuple[pd.Series, pd.DataFrame]]:
+    """The 15 IsoFLOP sweeps of Porian et al. 2024, each as (what its authors publish of it, its runs).
+
+    Their tables `porian_isoflop_1745` and `porian_exponents_15` are loaded unless given.
+    """
+    runs = load_runs("porian_isoflop_1745") if runs is None else runs
+    published = load_runs("porian_exponents_15") if published is None else published
     groups = dict(list(runs.groupby(PORIAN_GROUP, sort=False)))
     return [(row, groups[tuple(row[PORIAN_GROUP])]) for _, row in published.iterrows()]
