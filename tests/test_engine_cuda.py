@@ -8,9 +8,9 @@ import torch
 
 from minichin import corpus, sweep, train
 from minichin.engine_cuda import CudaEngine
-from minichin.plan import RunSpec
+from minichin.plan import RunSpec, plan
 from minichin.progress import SweepDisplay
-from minichin.runs import Store
+from minichin.runs import Store, open_store
 from tests.test_train import tiny
 
 CPU = torch.device("cpu")
@@ -112,3 +112,23 @@ def test_runs_too_long_for_the_time_left_are_not_started():
     assert queue.next() == short
     assert queue.next() is None
     assert sweep._Queue([long, short], time_limit=None).next() == long
+
+
+def test_committed_gpu_records_follow_the_recipe():
+    """The committed GPU runs are runs of the `gpu` profile, on the CPU runs' text; the checks stand apart."""
+    ours, checks = open_store("published-gpu"), open_store("published-gpu-checks")
+    planned = {spec.spec_hash for spec in plan("gpu")}
+    assert set(ours.by_key()) <= planned
+    assert not planned & set(checks.by_key())
+    texts = {r.corpus_sha256 for r in open_store("published").records()}
+    assert {r.corpus_sha256 for r in [*ours.records(), *checks.records()]} == texts
+    assert all(r.status == "finished" for r in ours.records())
+
+
+def test_cpu_specs_give_the_same_losses_on_the_gpu():
+    """Specs trained on both, in float32 there and bfloat16 here, end within 0.01 nats: seed noise."""
+    cpu, gpu = open_store("published").by_key(), open_store("published-gpu-checks").by_key()
+    common = cpu.keys() & gpu.keys()
+    assert len(common) == 5
+    for key in common:
+        assert gpu[key].val_loss == pytest.approx(cpu[key].val_loss, abs=0.01)

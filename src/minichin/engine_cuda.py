@@ -130,15 +130,11 @@ class CudaEngine:
 
     def _put_optimiser(self, decayed: int) -> None:
         spec = self.spec
-        flats = (self.weights[:decayed], self.weights[decayed:])
-        self.flats = [flat.detach().requires_grad_() for flat in flats]
-        for flat, grad in zip(self.flats, (self.grads[:decayed], self.grads[decayed:]), strict=True):
-            flat.grad = grad
-        groups = [
-            {"params": [f], "weight_decay": d}
-            for f, d in zip(self.flats, (spec.weight_decay, 0.0), strict=True)
-        ]
-        self.lr = torch.tensor(spec.lr, device=self.device)
+        self.lr, groups = torch.tensor(spec.lr, device=self.device), []
+        for part, decay in ((slice(decayed), spec.weight_decay), (slice(decayed, None), 0.0)):
+            flat = self.weights[part].detach().requires_grad_()
+            flat.grad = self.grads[part]
+            groups.append({"params": [flat], "weight_decay": decay})
         self.optimiser = torch.optim.AdamW(
             groups, lr=self.lr, betas=BETAS, fused=True, capturable=self.device.type == "cuda"
         )

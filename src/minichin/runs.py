@@ -28,6 +28,12 @@ from minichin.plan import RunSpec, profile
 STORE_VERSION = 1
 FILE_NAME = "runs.jsonl"
 PUBLISHED = Path(__file__).parent / "data" / "published"
+#: name -> what the committed store holds.
+COMMITTED = {
+    "published": "the cpu profile and one budget more, on two CPU cores",
+    "published-gpu": "the gpu profile, 1e13 to 3e15 FLOPs",
+    "published-gpu-checks": "learning rates, batches and CPU specs tried on the GPU; no valley of its own",
+}
 
 #: Columns of `Store.table()`, with their meaning.
 TABLE_COLUMNS = {
@@ -325,5 +331,6 @@ def default_store(name: str) -> Path:
 
 
 def open_store(where: str | Path) -> Store:
-    """Open an existing store by folder, or the committed records by the name `published`."""
-    return Store(PUBLISHED if str(where) == "published" else where, create=False)
+    """Open an existing store by folder, or one of the `COMMITTED` by its name."""
+    name = str(where)
+    return Store(PUBLISHED.with_name(name) if name in COMMITTED else where, create=False)

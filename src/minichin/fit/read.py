@@ -65,10 +65,10 @@ def read_table(
 def read_any(
     source: str | Path, rename: Mapping[str, str] | Iterable[str] = ()
 ) -> tuple[pd.DataFrame, pd.DataFrame | None, Dropped]:
-    """Read a CSV file, or a runs store by its folder or as `published`: (table, curves or None, dropped)."""
-    if str(source) == "published" or (str(source).strip() and Path(source).is_dir()):
-        from minichin.runs import open_store
+    """Read a CSV file, or a runs store by folder or committed name: (table, curves or None, dropped)."""
+    from minichin.runs import COMMITTED, open_store
 
+    if str(source) in COMMITTED or (str(source).strip() and Path(source).is_dir()):
         store = open_store(str(source))
         table = store.table()
         if table.empty:
