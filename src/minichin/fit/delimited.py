@@ -77,7 +77,8 @@ class Delimited:
                 begin = self.above + reader.line_num + 1
         except csv.Error as error:
             doubt = "; is a quotation mark not closed?" if self.above + reader.line_num > begin else ""
-            raise ValueError(f"line {begin} of {self.source}: {error}{doubt}") from error
+            said = str(error).replace("\t", "\\t")
+            raise ValueError(f"line {begin} of {self.source}: {said}{doubt}") from error
 
     def _reader(self) -> Any:
         """A reader that stands at the header."""
