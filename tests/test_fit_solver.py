@@ -147,23 +147,22 @@ def test_copies_agree_with_cold_fits(noisy: bool) -> None:
 
 
 def test_small_tables_are_refitted_from_several_starts() -> None:
-    """At most one replicate in a hundred of a small table misses what a dozen other starts find."""
-    study = prepare(sweep(surface(0.4, 0.3), noise=0.02, seed=4).drop(columns=["flops", "budget"]))
+    """Hardly a copy of a small table ends above what a dozen starts find; more do without restarts."""
+    table = sweep(surface(0.4, 0.3), noise=0.03, seed=6).drop(columns=["flops", "budget"])
+    study = prepare(table)
     problem, ours = study.problem, solve(study.problem)
     best = int(ours.objective.argmin())
-    at = Optimum(problem, ours.theta[best], distinct_ends(problem, ours, best))
-    copies = replicates(at, study.data, "rows", 100, 0)
     weight = draw_weights(np.random.default_rng(0), np.arange(len(study.data)), 100)
-    found = objective(problem, copies, weight)
-    rivals = np.min(
-        [minimise(problem, np.tile(s, (100, 1)), weight).objective for s in solve_starts(problem)], axis=0
-    )
-    assert (found > rivals * 1.001).mean() <= 0.01
-
-
-def solve_starts(problem: Problem) -> np.ndarray:
-    """An even spread of the paper's starts."""
-    return hoffmann_starts(problem, 12)
+    ends = [
+        minimise(problem, np.tile(start, (100, 1)), weight).objective
+        for start in hoffmann_starts(problem, 12)
+    ]
+    missed = []
+    for others in (distinct_ends(problem, ours, best), np.empty((0, 5))):
+        copies = replicates(Optimum(problem, ours.theta[best], others), study.data, "rows", 100, 0)
+        missed.append((objective(problem, copies, weight) > np.min(ends, axis=0) * 1.003).mean())
+    assert missed[0] <= 0.03
+    assert missed[0] < missed[1]
 
 
 def test_bca_is_scipys() -> None:

@@ -22,9 +22,7 @@ from minichin.fit.solver import eliminate
 from minichin.law import Floats
 
 DEGREE = 7
-REACH = (
-    0.5  # of slope times the largest |x|: the series' rest is 0.5^8 / 8! = 1e-7 of the term at the very edge
-)
+REACH = 0.5  # of slope times the largest |x|: what the series leaves out is 0.5^8 / 8! = 1e-7 of a term
 SINGLE = 1e-5  # median residual above which float32 tells residuals well enough to begin with
 FIRST, LAST = (1e-5, 14), (1e-5, 6)  # tolerance and rounds in float32, and in float64
 CHUNK = 1 << 16  # rows × copies evaluated at once, so that they stay in a core's cache
