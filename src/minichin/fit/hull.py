@@ -1,0 +1,36 @@
+"""The lower convex hull of all training curves, for approach 1.
+
+Decisions
+- The hull is taken in (ln FLOPs, ln loss).  A vertex is then a point of lowest loss · FLOPs^s for some s > 0:
+  the best buy at some exchange rate between percents of loss and percents of compute, whatever their units.
+  A frontier E + K·C^−γ with E > 0 is strictly convex there (the ln of a sum of exponentials), so that each of
+  its points can be a vertex.  With FLOPs themselves as the axis the chord between two budgets lies far above
+  the frontier, and runs in mid-training pass for efficient.
+- Only the falling part of the hull counts: after the lowest loss of all, more compute buys nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minichin.law import Floats
+
+
+def hull_vertices(x: Floats, y: Floats) -> NDArray[np.bool_]:
+    """Vertices of the falling lower convex hull of each column of `y` (points, curves) over rising `x`.
+
+    ∞ marks a point that is not there.  By gift wrapping (Jarvis 1973), all curves a vertex at a time.
+    """
+    vertex = np.zeros(y.shape, dtype=bool)
+    column = np.flatnonzero(np.isfinite(y).any(axis=0))
+    at = np.isfinite(y).argmax(axis=0)[column]
+    while column.size:
+        vertex[at, column] = True
+        dx = x[:, None] - x[at]
+        ahead = dx > 0
+        slope = np.where(ahead, y[:, column] - y[at, column], np.inf) / np.where(ahead, dx, 1.0)
+        last = x.size - 1 - slope[::-1].argmin(axis=0)
+        falls = slope[last, np.arange(column.size)] < 0
+        at, column = last[falls], column[falls]
+    return vertex
