@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from minichin import __version__, cli_fit
+from minichin import __version__, cli_bench, cli_fit
 from minichin.cli_fit import AS_JSON, dumps, write_output
 
 PROFILE = click.option("--profile", default="cpu", show_default=True, help="smoke, cpu, gpu or published.")
@@ -33,8 +33,9 @@ def cli() -> None:
     """The Chinchilla scaling result in miniature: plan, train, fit, read."""
 
 
-for _command in (cli_fit.fit_command, cli_fit.optimum_command, cli_fit.bench_group):
+for _command in (cli_fit.fit_command, cli_fit.optimum_command, cli_fit.suggest_command):
     cli.add_command(_command)
+cli.add_command(cli_bench.bench_group)
 
 
 @cli.command("plan")

@@ -93,24 +93,42 @@ def optimum_command(flops: float, law: str, as_json: bool) -> None:
         click.echo(f"{name:20} {value:.6g}" if isinstance(value, float) else f"{name:20} {value}")
 
 
-@click.group("bench")
-def bench_group() -> None:
-    """Time minichin against the other ways to the same result."""
+@click.command("suggest")
+@click.argument("table")
+@click.option("--budget", type=float, required=True, help="FLOPs for all suggested runs together.")
+@click.option("--runs", type=int, default=5, show_default=True, help="How many runs.")
+@click.option("--target", type=click.Choice(["a", "n_opt"]), default="a", show_default=True)
+@click.option("--at", type=float, metavar="FLOPS", help="Compute of the model to size, for n_opt.")
+@click.option(
+    "--beyond", type=float, default=4.0, show_default=True, help="Factor past the sampled sizes and tokens."
+)
+@click.option("--convention", default="full", show_default=True, help="full, 6ND or 6ND_non_embedding.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option(
+    "--rename", multiple=True, metavar="THEIRS=OURS", help="Read column THEIRS as OURS; repeatable."
+)
+@click.option("--json", "json_file", metavar="FILE|-", help="Write the suggestion as JSON.")
+def suggest_command(
+    table: str,
+    budget: float,
+    runs: int,
+    target: str,
+    at: float | None,
+    beyond: float,
+    convention: str,
+    seed: int,
+    rename: tuple[str, ...],
+    json_file: str | None,
+) -> None:
+    """Say which runs to add to TABLE (a CSV file, a runs store, or `published`) to know the frontier best."""
+    from minichin.fit.read import read_any
+    from minichin.fit.suggest import suggest_runs
 
-
-@bench_group.command("fit")
-@click.option("--quick", is_flag=True, help="Toy sizes, in seconds: the numbers mean little.")
-@click.option("--full", is_flag=True, help="Time every start and replicate of the rivals; slow.")
-@click.option("--json", "json_file", metavar="FILE|-", help="Write the results as JSON.")
-def bench_fit_command(quick: bool, full: bool, json_file: str | None) -> None:
-    """Time the fits of approach 3 against scipy, and the package chinchilla where it is installed."""
-    if quick and full:
-        raise ValueError("--quick and --full exclude each other: give one of them")
-    from minichin import bench, bench_text
-
-    mode = "quick" if quick else "full" if full else "default"
-    result = bench.fit_bench(mode, say=lambda line: click.echo(line, err=True))
+    rows, _, dropped = read_any(table, rename)
+    found = suggest_runs(
+        rows, budget, runs, target, at, beyond=beyond, convention=convention, seed=seed, dropped=dropped
+    )
     if json_file:
-        write_output(dumps(result), json_file)
+        write_output(dumps(found.to_json()), json_file)
     if json_file != "-":
-        click.echo(bench_text.text(result))
+        click.echo(found.text())
