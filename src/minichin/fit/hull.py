@@ -23,10 +23,12 @@ def hull_vertices(x: Floats, y: Floats) -> NDArray[np.bool_]:
     ∞ marks a point that is not there.  By gift wrapping (Jarvis 1973), all curves a vertex at a time.
     """
     vertex = np.zeros(y.shape, dtype=bool)
+    rows = _bends(x, y)
+    x, y = x[rows], y[rows]
     column = np.flatnonzero(np.isfinite(y).any(axis=0))
     at = np.isfinite(y).argmax(axis=0)[column]
     while column.size:
-        vertex[at, column] = True
+        vertex[rows[at], column] = True
         dx = x[:, None] - x[at]
         ahead = dx > 0
         slope = np.where(ahead, y[:, column] - y[at, column], np.inf) / np.where(ahead, dx, 1.0)
@@ -34,3 +36,11 @@ def hull_vertices(x: Floats, y: Floats) -> NDArray[np.bool_]:
         falls = slope[last, np.arange(column.size)] < 0
         at, column = last[falls], column[falls]
     return vertex
+
+
+def _bends(x: Floats, y: Floats) -> NDArray[np.int64]:
+    """The points at which some curve bends upwards or ends: no other can be a vertex."""
+    with np.errstate(invalid="ignore"):
+        slope = np.diff(y, axis=0) / np.diff(x)[:, None]
+        bends = ~(slope[:-1] > slope[1:]).all(axis=1)
+    return np.flatnonzero(np.concatenate([[True], bends, [True]])[: x.size])
