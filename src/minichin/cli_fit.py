@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
+SCHEMES = ("noise", "rows", "seeds", "budgets")
+KINDS = ("percentile", "bca")
+VALLEYS = ("window", "parabola", "cubic", "shared")
+LOSSES = ("huber", "squares", "absolute")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -36,37 +41,42 @@ def dumps(values: object) -> str:
 @click.option("--convention", default="full", show_default=True, help="full, 6ND or 6ND_non_embedding.")
 @click.option("--bootstrap", type=int, default=4000, show_default=True, help="Bootstrap replicates.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
-@click.option("--delta", type=float, default=1e-3, show_default=True, help="Huber threshold, approach 3.")
+@click.option(
+    "--resample", type=click.Choice(SCHEMES), help="What a replicate redraws.  [default: by approach]"
+)
+@click.option("--interval", type=click.Choice(KINDS), default="percentile", show_default=True)
+@click.option("--hull", is_flag=True, help="Approach 1: vertices of the lower convex hull only.")
+@click.option("--method", type=click.Choice(VALLEYS), default="window", show_default=True, help="Approach 2.")
+@click.option("--correct", is_flag=True, help="Approach 2: take its bias out with approach 3's exponents.")
+@click.option("--delta", type=float, default=1e-3, show_default=True, help="Approach 3: Huber threshold.")
+@click.option("--loss", type=click.Choice(LOSSES), default="huber", show_default=True, help="Approach 3.")
+@click.option("--profile", is_flag=True, help="Approach 3: profile a, and count minima over alpha, beta.")
 @click.option(
     "--rename", multiple=True, metavar="THEIRS=OURS", help="Read column THEIRS as OURS; repeatable."
+)
+@click.option(
+    "--predict",
+    type=float,
+    multiple=True,
+    metavar="FLOPS",
+    help="Predict at this compute too, beside 10 and 100 times the largest; repeatable.",
 )
 @click.option("--json", "json_file", metavar="FILE|-", help="Write the results as JSON.")
 @click.option("--plot", metavar="FILE", help="Draw the fits into a file (.svg, .pdf or .png).")
 def fit_command(
     table: str,
     approach: str,
-    convention: str,
-    bootstrap: int,
-    seed: int,
-    delta: float,
     rename: tuple[str, ...],
     json_file: str | None,
     plot: str | None,
+    **options: Any,
 ) -> None:
     """Fit the three approaches to TABLE: a CSV file, a runs store, or `published`."""
     from minichin.fit import report
 
     rows, curves, dropped = report.read_any(table, rename)
-    result = report.fit_report(
-        rows,
-        curves=curves,
-        approaches=(1, 2, 3) if approach == "all" else (int(approach),),
-        convention=convention,
-        bootstrap=bootstrap,
-        seed=seed,
-        delta=delta,
-        dropped=dropped,
-    )
+    which = (1, 2, 3) if approach == "all" else (int(approach),)
+    result = report.fit_report(rows, curves, which, dropped=dropped, **options)
     if plot:
         from minichin import report_figure
 

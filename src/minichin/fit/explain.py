@@ -1,78 +1,23 @@
-"""Why the approaches differ on this table: how a moves with each choice, and what holds approach 3 in place.
+"""Why the approaches differ on this table, in sentences made from what was computed.
 
 Decisions
-- One choice is changed at a time, everything else stays as the user has it.  Point estimates only: whether a
-  move matters is told by the interval of the fit as it stands.
-- A choice that cannot be had on this table keeps its row, with the reason.
-- Above 20,000 rows the choices are not tried, and that is said.
-- Identifiability of approach 3: 1 − R² of ln D on ln N (0: tokens follow from parameters), the condition of
-  the design (ratio of the extreme singular values of d ln L / d (ln E, ln A, ln B, alpha, beta), logarithms
-  centred and columns of unit length), the correlation of alpha and beta over replicates, and the share of the
-  starts that ended in the best minimum.
+- Above 20,000 rows other choices are not tried, and that is said.
+- Where two approaches disagree, the choice is named that brings them nearest; a convention changes in both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from inspect import signature
 from itertools import combinations
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from minichin.fit.envelope import fit_envelope
-from minichin.fit.isoflop import fit_isoflop
-from minichin.fit.parametric import fit_parametric
+from minichin.fit.choices import NAMES, Choice, sensitivity
+from minichin.fit.identify import MOST_ROWS, WEAK, Identifiability, identifiability
 from minichin.fit.predict import touch
-from minichin.fit.result import Fit, FitError, ParametricFit
-from minichin.fit.table import points
-
-MOST_ROWS = 20_000
-FITTERS: dict[int, Any] = {1: fit_envelope, 2: fit_isoflop, 3: fit_parametric}
-NAMES = {
-    "convention": "the counting convention",
-    "method": "the method",
-    "window": "the window",
-    "delta": "the Huber threshold",
-    "loss": "the loss function",
-    "min_steps": "leaving out short runs",
-    "within": "leaving out runs far from the optimum",
-}
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The exponents of one approach when `choice` is `value`; `error` where they could not be had.
-
-    `as_fitted` marks the choice of the report itself.
-    """
-
-    approach: int
-    choice: str
-    value: str | float | None
-    a: float | None
-    b: float | None
-    as_fitted: bool
-    error: str = ""
-
-    @property
-    def shown(self) -> str:
-        """The value as text; "off" for a filter that is not applied."""
-        if self.value is None:
-            return "off"
-        return f"{self.value:g}" if isinstance(self.value, float) else self.value
-
-
-@dataclass(frozen=True)
-class Identifiability:
-    """What tells the five parameters of approach 3 apart; see the decisions above."""
-
-    one_minus_r2: float
-    condition: float
-    alpha_beta_correlation: float | None
-    starts_agreeing: float
+from minichin.fit.result import Fit, ParametricFit
 
 
 @dataclass(frozen=True)
@@ -85,75 +30,25 @@ class Agreement:
     overlap: bool | None
 
 
-def sensitivity(
+@dataclass(frozen=True)
+class Explained:
+    """Every choice tried, every pair of approaches, what holds approach 3, and all of it in sentences."""
+
+    choices: tuple[Choice, ...]
+    pairs: tuple[Agreement, ...]
+    held: Identifiability | None
+    summary: tuple[str, ...]
+
+
+def explained(
     tables: Mapping[int, pd.DataFrame], settings: Mapping[int, Mapping[str, Any]], fits: Mapping[int, Fit]
-) -> tuple[Choice, ...]:
-    """Try every choice of each approach that was fitted, on its table, round its `settings`."""
-    found = []
-    for approach, fit in sorted(fits.items()):
-        table, own = tables[approach], _complete(approach, settings[approach])
-        for choice, value, changes in _choices(fit, table):
-            changed = {**own, **changes}
-            if changed == own:
-                found.append(Choice(approach, choice, value, fit.a, fit.b, True))
-                continue
-            try:
-                other = FITTERS[approach](table, bootstrap=0, **changed)
-                found.append(Choice(approach, choice, value, other.a, other.b, False))
-            except FitError as error:
-                found.append(Choice(approach, choice, value, None, None, False, str(error)))
-    return tuple(found)
-
-
-def _complete(approach: int, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the fitter's own defaults in the places of those not given."""
-    parameters = signature(FITTERS[approach]).parameters.values()
-    given = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "bootstrap"}
-    return {**given, **settings}
-
-
-def _choices(fit: Fit, table: pd.DataFrame) -> list[tuple[str, str | float | None, dict[str, Any]]]:
-    """Choice, value, and the keywords that it changes."""
-    kept: list[tuple[str, str | float | None, dict[str, Any]]] = [
-        ("convention", name, {"convention": name}) for name in _conventions(fit, table)
-    ]
-    if fit.approach == 2:
-        kept += [("window", size, {"window": size}) for size in (3.0, 5.0, 8.0)]
-    if isinstance(fit, ParametricFit):
-        kept += [("delta", delta, {"delta": delta}) for delta in sorted({1e-4, 1e-3, 1e-2, fit.delta})]
-        if len(fit.rows) < len(table) and {"steps", "budget"} <= set(table.columns):
-            kept += [(name, None, {name: None}) for name in ("min_steps", "within")]
-    return kept
-
-
-def _conventions(fit: Fit, table: pd.DataFrame) -> list[str]:
-    """Conventions that the columns tell apart; without `flops` the full count is 6ND."""
-    names = ["full", "6ND"] if "flops" in table else [fit.convention if fit.convention == "6ND" else "full"]
-    if "params_non_embedding" in table and table["params_non_embedding"].notna().all():
-        names.append("6ND_non_embedding")
-    return names
-
-
-def identifiability(fit: ParametricFit, table: pd.DataFrame) -> Identifiability:
-    """How firmly the rows that approach 3 used hold its parameters."""
-    data = points(table, fit.convention)
-    data = data.take(np.isin(data.row, fit.rows))
-    x, y = data.log_n - data.log_n.mean(), data.log_d - data.log_d.mean()
-    model = np.exp(np.log(fit.surface.A) - fit.surface.alpha * data.log_n)
-    tokens = np.exp(np.log(fit.surface.B) - fit.surface.beta * data.log_d)
-    design = np.stack([np.full_like(x, fit.surface.E), model, tokens, -model * x, -tokens * y])
-    design = design / (fit.surface.E + model + tokens)
-    length = np.sqrt((design**2).sum(axis=1, keepdims=True))
-    design = design / np.where(length > 0, length, 1.0)
-    values = np.linalg.svd(design, compute_uv=False)
-    alpha, beta = fit.surface_replicates[:, 3], fit.surface_replicates[:, 4]
-    varied = len(alpha) >= 20 and np.ptp(alpha) > 0 and np.ptp(beta) > 0
-    return Identifiability(
-        max(0.0, 1.0 - float((x * y).sum()) ** 2 / float((x * x).sum() * (y * y).sum())),
-        float(values[0] / max(values[-1], 1e-16)),
-        float(np.corrcoef(alpha, beta)[0, 1]) if varied else None,
-        fit.starts_at_best / fit.starts,
-    )
+) -> Explained:
+    """Why the `fits`, made of `tables` by `settings`, differ."""
+    rows, third = len(tables[3]), fits.get(3)
+    choices = sensitivity(tables, settings, fits) if rows <= MOST_ROWS else ()
+    held = identifiability(third, tables[3]) if isinstance(third, ParametricFit) else None
+    pairs = agreements(fits)
+    return Explained(choices, pairs, held, tuple(summary(choices, pairs, fits, rows, held)))
 
 
 def agreements(fits: Mapping[int, Fit]) -> tuple[Agreement, ...]:
@@ -165,13 +60,59 @@ def agreements(fits: Mapping[int, Fit]) -> tuple[Agreement, ...]:
 
 
 def summary(
-    choices: Sequence[Choice], pairs: Sequence[Agreement], fits: Mapping[int, Fit], rows: int
+    choices: Sequence[Choice],
+    pairs: Sequence[Agreement],
+    fits: Mapping[int, Fit],
+    rows: int,
+    held: Identifiability | None = None,
 ) -> list[str]:
-    """Two or three plain sentences: what moves a most, and whether the approaches agree."""
+    """Plain sentences: what moves a most, whether the approaches agree, and what would bring them nearer."""
     said = [_largest_move(choices, fits)] if choices else []
     if rows > MOST_ROWS:
         said = [f"Other choices were not tried on {rows:,} rows (more than {MOST_ROWS:,})."]
-    return [sentence for sentence in (*said, _overlaps(pairs, fits)) if sentence]
+    said.append(_overlaps(pairs, fits))
+    apart = [pair for pair in pairs if pair.overlap is False]
+    said += [_nearest(pair, choices, fits) for pair in apart] + [_doubtful(apart, fits)]
+    if held and held.one_minus_r2 < WEAK:
+        said.append(
+            "In this table tokens nearly follow from parameters "
+            f"(1 − R² = {held.one_minus_r2:.2g}), so that it holds alpha and beta of approach 3 weakly."
+        )
+    return [sentence for sentence in said if sentence]
+
+
+def _nearest(pair: Agreement, choices: Sequence[Choice], fits: Mapping[int, Fit]) -> str:
+    """The one choice that brings the a of two approaches nearest to each other."""
+    at = {(c.approach, c.choice, c.shown): c.a for c in choices if c.a is not None}
+    found = []
+    for (approach, choice, shown), a in at.items():
+        if approach not in (pair.first, pair.second):
+            continue
+        other = pair.second if approach == pair.first else pair.first
+        theirs = at.get((other, choice, shown)) if choice == "convention" else fits[other].a
+        if theirs is not None:
+            both = choice == "convention"
+            found.append(
+                (abs(theirs - a), f"{choice} {shown} in {'both' if both else f'approach {approach}'}")
+            )
+    gap = abs(pair.a_difference)
+    if not found or min(found)[0] > 0.9 * gap:
+        return ""
+    return (
+        f"Approaches {pair.first} and {pair.second} differ in a by {gap:.3f}; of these choices "
+        f"{min(found)[1]} brings them nearest ({min(found)[0]:.3f})."
+    )
+
+
+def _doubtful(apart: Sequence[Agreement], fits: Mapping[int, Fit]) -> str:
+    """Which of the approaches that disagree come with warnings."""
+    those = sorted({approach for pair in apart for approach in (pair.first, pair.second)})
+    said = [f"{i} ({', '.join(fits[i].warnings)})" for i in those if fits[i].warnings]
+    return (
+        f"Of those that disagree, warnings are on approach{'es' if len(said) > 1 else ''} {'; '.join(said)}."
+        if said
+        else ""
+    )
 
 
 def _largest_move(choices: Sequence[Choice], fits: Mapping[int, Fit]) -> str:

@@ -4,6 +4,8 @@ Decisions
 - An approach that cannot be had is reported in its place and does not stop the others; only where none can
   be had is `FitError` raised.
 - Every approach is called with its own defaults but for what the caller names.
+- Approach 2 is corrected with the exponents of approach 3 on the same table, fitted even where it is not
+  asked for; where it cannot be had, neither can the corrected approach 2.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ import numpy as np
 import pandas as pd
 
 from minichin import published
-from minichin.fit import explain
+from minichin.fit import explain, identify
+from minichin.fit.choices import FITTERS
 from minichin.fit.parametric import NAMES
 from minichin.fit.predict import Budget, check_targets, predict_budgets
 from minichin.fit.read import read_any, read_table
@@ -36,22 +39,22 @@ __all__ = ["Report", "fit_report", "optimum", "read_any", "read_table"]
 class Report:
     """What `minichin fit` found: `fits` by approach, and `errors` of the approaches that could not be had.
 
-    `budgets` are the predictions; `choices`, `pairs`, `held` (approach 3's identifiability) and `summary`
-    explain how the approaches differ.
+    `settings` are the keywords of each approach, `bootstrap` and `seed` included.
+    `budgets` are the predictions; `why` explains how the approaches differ; `profile` is that of approach 3,
+    if asked for.
     """
 
     rows: int
     dropped: tuple[Mapping[str, object], ...]
     convention: str
+    settings: Mapping[int, Mapping[str, Any]]
     fits: Mapping[int, Fit]
     errors: Mapping[int, FitError]
     table: pd.DataFrame
     curves: pd.DataFrame | None
     budgets: tuple[Budget, ...]
-    choices: tuple[explain.Choice, ...]
-    pairs: tuple[explain.Agreement, ...]
-    held: explain.Identifiability | None
-    summary: tuple[str, ...]
+    why: explain.Explained
+    profile: identify.Profile | None
 
     def to_json(self) -> dict[str, Any]:
         """The object of the design's contract; plain numbers, lists, text and None."""
@@ -68,9 +71,11 @@ class Report:
                 error = self.errors[approach]
                 found[key] = {"error": str(error), "warnings": list(error.warnings), "notes": []}
         found["predictions"] = predictions_json(self.budgets)
-        found["sensitivity"] = [asdict(choice) for choice in self.choices]
-        found["identifiability"] = asdict(self.held) if self.held else None
-        found["agreement"] = agreement_json(self.pairs, self.convention, self.summary)
+        found["sensitivity"] = [asdict(choice) for choice in self.why.choices]
+        found["identifiability"] = asdict(self.why.held) if self.why.held else None
+        found["profile"] = asdict(self.profile) if self.profile else None
+        found["settings"] = {f"approach{i}": dict(own) for i, own in self.settings.items()}
+        found["agreement"] = agreement_json(self.why.pairs, self.convention, self.why.summary)
         return clean(found)
 
     def text(self) -> str:
@@ -86,68 +91,95 @@ def fit_report(
     convention: str = "full",
     bootstrap: int = 1000,
     seed: int = 0,
+    resample: str | None = None,
+    interval: str = "percentile",
+    hull: bool = False,
+    method: str = "window",
+    correct: bool = False,
     delta: float = 1e-3,
+    loss: str = "huber",
+    profile: bool = False,
     predict: Iterable[float] = (),
     dropped: Iterable[Mapping[str, object]] = (),
 ) -> Report:
     """Fit `table` (one row a run; `curves` for approach 1, if any) by each of `approaches`.
 
-    `predict` lists FLOPs to predict at, beside 10 and 100 times the table's largest; `dropped` rows that
-    reading left out already.  ValueError for a bad table, FitError where no approach can be had.
+    `resample` (by default each approach's own) and `interval` are those of `bootstrap`; `hull` is approach
+    1's, `method` approach 2's, `delta` and `loss` approach 3's.  `correct` takes approach 2's bias out,
+    `profile` adds approach 3's profile.  `predict` lists FLOPs to predict at, beside 10 and 100 times the
+    table's largest; `dropped` rows that reading left out already.
+    ValueError for a bad table or option, FitError where no approach can be had.
     """
     wanted = sorted(set(approaches))
     if not wanted or not set(wanted) <= {1, 2, 3}:
         raise ValueError(f"approaches are 1, 2 and 3, got {wanted}")
-    if bootstrap < 0:
-        raise ValueError(f"bootstrap must be 0 or more, got {bootstrap}")
+    for name, value in (("bootstrap", bootstrap), ("seed", seed)):
+        if value < 0:
+            raise ValueError(f"{name} must be 0 or more, got {value}")
     targets = check_targets(predict)
-    frame = as_frame(table)
-    lost = tuple(dropped)
+    common = {"convention": convention, "bootstrap": bootstrap, "seed": seed, "interval": interval}
+    common |= {"resample": resample} if resample else {}
+    settings: dict[int, dict[str, Any]] = {
+        1: {**common, "method": "hull" if hull else "envelope"},
+        2: {**common, "method": method},
+        3: {**common, "delta": delta, "loss": loss},
+    }
+    frame, lost = as_frame(table), tuple(dropped)
     data = points(frame, convention)
     shown = as_frame(curves) if curves is not None else None
     tables = {1: frame if shown is None else shown, 2: frame, 3: frame}
-    settings: dict[int, dict[str, Any]] = {i: {"convention": convention} for i in (1, 2, 3)}
-    settings[3] |= {"delta": delta}
-    fits, errors = _fit_all(wanted, tables, settings, {"bootstrap": bootstrap, "seed": seed})
-    budgets = predict_budgets(fits, float(np.exp(data.log_c.max())), targets)
-    few = len(frame) <= explain.MOST_ROWS
-    choices = explain.sensitivity(tables, settings, fits) if few else ()
-    pairs = explain.agreements(fits)
-    third = fits.get(3)
+    fits, errors = _fit_all(wanted, tables, settings, correct)
     return Report(
-        len(frame) + len(lost),
-        lost + data.dropped + tuple(_own_dropped(fits, data.dropped, shown is not None)),
-        convention,
-        fits,
-        errors,
-        frame,
-        shown,
-        budgets,
-        choices,
-        pairs,
-        explain.identifiability(third, frame) if isinstance(third, ParametricFit) else None,
-        tuple(explain.summary(choices, pairs, fits, len(frame))),
+        rows=len(frame) + len(lost),
+        dropped=lost + data.dropped + tuple(_own_dropped(fits, data.dropped, shown is not None)),
+        convention=convention,
+        settings={i: settings[i] for i in wanted},
+        fits=fits,
+        errors=errors,
+        table=frame,
+        curves=shown,
+        budgets=predict_budgets(fits, float(np.exp(data.log_c.max())), targets),
+        why=explain.explained(tables, settings, fits),
+        profile=identify.profiled(frame, settings[3]) if profile and 3 in wanted else None,
     )
 
 
 def _fit_all(
     wanted: Iterable[int],
     tables: Mapping[int, pd.DataFrame],
-    settings: Mapping[int, Mapping[str, Any]],
-    options: Mapping[str, Any],
+    settings: dict[int, dict[str, Any]],
+    correct: bool,
 ) -> tuple[dict[int, Fit], dict[int, FitError]]:
-    """Each approach's fit, or why it could not be had; FitError where none could."""
+    """Each approach's fit, or why it could not be had; FitError where none could.  Adds `correct` to
+    `settings`."""
     fits: dict[int, Fit] = {}
     errors: dict[int, FitError] = {}
-    for approach in wanted:
+    for approach in sorted(wanted, reverse=correct):
         try:
-            fits[approach] = explain.FITTERS[approach](tables[approach], **settings[approach], **options)
+            if approach == 2 and correct:
+                settings[2]["correct"] = _exponents(tables[3], settings[3], fits.get(3), errors.get(3))
+            fits[approach] = FITTERS[approach](tables[approach], **settings[approach])
         except FitError as error:
             errors[approach] = error
     if not fits:
-        why = "; ".join(f"approach {i}: {error}" for i, error in errors.items())
+        said = {i: str(error) for i, error in sorted(errors.items())}
+        why = "; ".join(t if t.startswith(f"approach {i}") else f"approach {i}: {t}" for i, t in said.items())
         raise FitError(why, tuple(name for error in errors.values() for name in error.warnings))
-    return fits, errors
+    return dict(sorted(fits.items())), errors
+
+
+def _exponents(
+    table: pd.DataFrame, settings: Mapping[str, Any], third: Fit | None, error: FitError | None
+) -> tuple[float, float]:
+    """alpha and beta of approach 3 for correcting approach 2; FitError where it cannot be had."""
+    try:
+        if error is not None:
+            raise error
+        fit = third or FITTERS[3](table, **{**settings, "bootstrap": 0})
+        assert isinstance(fit, ParametricFit)
+    except FitError as why:
+        raise FitError(f"no exponents to correct with, as approach 3 fails: {why}", why.warnings) from None
+    return fit.surface.alpha, fit.surface.beta
 
 
 def optimum(flops: float, law: str = "chinchilla") -> dict[str, Any]:

@@ -8,23 +8,22 @@ Decisions
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from minichin.fit.explain import Choice, Identifiability
+from minichin.fit.choices import Choice
+from minichin.fit.identify import Identifiability, Profile
+from minichin.fit.layout import constant, count, decimal, listed, shown, wrapped
 from minichin.fit.predict import Budget, Prediction
-from minichin.fit.result import Fit, FitError, Interval, IsoflopFit, ParametricFit
+from minichin.fit.result import Fit, FitError, IsoflopFit, ParametricFit
 from minichin.published import TABLE_2
 
 if TYPE_CHECKING:
     from minichin.fit.report import Report
 
 TITLES = {1: "envelope of training curves", 2: "IsoFLOP valleys", 3: "parametric loss"}
-WIDTH = 110
 MOST_BUDGETS = 12
-SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
 def report_lines(report: Report) -> list[str]:
@@ -37,55 +36,24 @@ def report_lines(report: Report) -> list[str]:
     ]
     for approach in sorted({*fits, *report.errors}):
         lines += _exponent_lines(approach, fits.get(approach), report.errors.get(approach))
-    lines += _interval_lines(fits)
+    lines += _interval_lines(fits) + _setting_lines(report.settings)
     for fit in fits.values():
         if isinstance(fit, IsoflopFit):
             lines += _budget_lines(fit)
         if isinstance(fit, ParametricFit):
-            lines += _constant_lines(fit, report.held)
+            lines += _constant_lines(fit, report.why.held, report.profile)
     lines += _prediction_lines(report.budgets)
-    lines += _choice_lines(report.choices)
-    lines += ["", *(line for sentence in report.summary for line in _wrapped(sentence))]
+    lines += _choice_lines(report.why.choices)
+    lines += ["", *(line for sentence in report.why.summary for line in wrapped(sentence))]
     return lines + _warning_lines(fits) + _dropped_lines(report.dropped)
-
-
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    """`text` in lines of at most `WIDTH` characters, the second and later ones indented."""
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False)
-
-
-def _shown(value: float, interval: Interval | None, form: Callable[[float], str]) -> str:
-    """A value with its interval."""
-    span = "(no interval)" if interval is None else f"({form(interval[0])}, {form(interval[1])})"
-    return f"{form(value)} {span}"
-
-
-def _decimal(value: float) -> str:
-    """Three decimals and a typographic minus."""
-    return f"{value:.3f}".replace("-", "−")
-
-
-def _constant(value: float) -> str:
-    """Four digits."""
-    return f"{value:.4g}"
-
-
-def count(value: float) -> str:
-    """`value` to three digits with k, M, B or T: 61.2k, 1.86M; as a power of ten beyond those."""
-    for scale, letter in SCALES:
-        if 0.9995 * scale <= value < 999.5 * scale:
-            return f"{float(f'{value / scale:.3g}'):g}{letter}"
-    return f"{value:.3g}"
 
 
 def _exponent_lines(approach: int, fit: Fit | None, error: FitError | None) -> list[str]:
     """One approach's exponents, and the paper's."""
     title = f"{approach} {TITLES[approach]}"
     if fit is None:
-        return _wrapped(f"{title:34}could not be had: {error}", " " * 34)
-    cells = [
-        _shown(getattr(fit, n), getattr(fit, f"{n}_interval"), _decimal) for n in ("a", "b", "a_minus_b")
-    ]
+        return wrapped(f"{title:34}could not be had: {error}", " " * 34)
+    cells = [shown(getattr(fit, n), getattr(fit, f"{n}_interval"), decimal) for n in ("a", "b", "a_minus_b")]
     paper = TABLE_2[approach - 1]
     theirs = f"{paper.a:.2f} {paper.a_interval}", f"{paper.b:.2f} {paper.b_interval}"
     return [
@@ -101,28 +69,41 @@ def _interval_lines(fits: Mapping[int, Fit]) -> list[str]:
         return []
     redrawn = ", ".join(f"{f.resample} (approach {f.approach})" for f in known)
     kinds = ", ".join(dict.fromkeys(f.interval_kind for f in known))
-    return _wrapped(f"bootstrap replicates redraw {redrawn}; intervals are {kinds}")
+    return wrapped(f"bootstrap replicates redraw {redrawn}; intervals are {kinds}")
+
+
+def _setting_lines(settings: Mapping[int, Mapping[str, Any]]) -> list[str]:
+    """What was chosen otherwise than by default."""
+    said = []
+    for approach, own in settings.items():
+        if own.get("method", "window") not in ("envelope", "window"):
+            said.append(f"approach {approach} by {own['method']}")
+        if own.get("correct"):
+            said.append("approach 2 corrected with the exponents of approach 3")
+        if own.get("loss", "huber") != "huber":
+            said.append(f"approach 3 by {own['loss']}")
+    return wrapped("; ".join(said))
 
 
 def _budget_lines(fit: IsoflopFit) -> list[str]:
     """Approach 2's optimum of each budget."""
-    head = f"{'FLOPs':>10}{'params':>10}{'tokens':>10}{'tokens/param':>14}{'loss':>9}  minimum bracketed"
+    head = f"{'budget':>10}{'FLOPs':>10}{'params':>10}{'tokens':>10}{'tokens/param':>14}{'loss':>9}"
     rows = [
-        f"{v.flops:>10.3g}{count(v.params_opt):>10}{count(v.tokens_opt):>10}{v.tokens_per_param:>14.3g}"
-        f"{v.loss_opt:>9.4f}  {f'by {v.bracket:.1f}×' if v.bracketed else 'no'}"
+        f"{v.budget:>10.3g}{v.flops:>10.3g}{count(v.params_opt):>10}{count(v.tokens_opt):>10}"
+        f"{v.tokens_per_param:>14.3g}{v.loss_opt:>9.4f}  {f'by {v.bracket:.1f}×' if v.bracketed else 'no'}"
         f"{'' if v.used else '; not in the power law'}"
         for v in fit.valleys
     ]
     if len(rows) > MOST_BUDGETS:
         half = MOST_BUDGETS // 2
         rows = [*rows[:half], f"{'…':>10} {len(rows) - 2 * half} budgets more", *rows[-half:]]
-    return ["", "optimum of each budget (approach 2)", head, *rows]
+    return ["", "optimum of each budget (approach 2)", f"{head}  minimum bracketed", *rows]
 
 
-def _constant_lines(fit: ParametricFit, held: Identifiability | None) -> list[str]:
+def _constant_lines(fit: ParametricFit, held: Identifiability | None, profile: Profile | None) -> list[str]:
     """Approach 3's constants, its certificate in words, and how firmly the design holds them."""
     cells = {
-        name: f"{name} {_shown(getattr(fit.surface, name), span, _constant)}"
+        name: f"{name} {shown(getattr(fit.surface, name), span, constant)}"
         for name, span in fit.intervals.items()
     }
     lines = [
@@ -131,13 +112,14 @@ def _constant_lines(fit: ParametricFit, held: Identifiability | None) -> list[st
         f"  {cells['E']:34}{cells['alpha']:34}{cells['beta']}",
         f"  {cells['A']:34}{cells['B']}",
     ]
-    return lines + _wrapped(_certificate(fit), "  ") + (_wrapped(_held(held), "  ") if held else [])
+    said = [_certificate(fit), _held(held) if held else "", _profiled(profile) if profile else ""]
+    return lines + [line for text in said if text for line in wrapped(f"  {text}", "  ")]
 
 
 def _certificate(fit: ParametricFit) -> str:
     """Whether this is a minimum, how many starts found it, and how far the next one is."""
     text = (
-        f"  certificate: the sum of Huber({fit.delta:g}) of log loss over {len(fit.rows):,} rows is "
+        f"certificate: {_objective(fit)} of log loss over {len(fit.rows):,} rows is "
         f"{fit.objective:.6g}; {fit.starts_at_best} of {fit.starts} starts ended there"
     )
     second = fit.second_best_objective
@@ -152,10 +134,37 @@ def _certificate(fit: ParametricFit) -> str:
     )
 
 
+def _objective(fit: ParametricFit) -> str:
+    """What approach 3 made least."""
+    return {
+        "huber": f"the sum of Huber({fit.delta:g})",
+        "squares": "half the sum of squared residuals",
+        "absolute": "the sum of absolute residuals",
+    }[fit.loss]
+
+
+def _profiled(profile: Profile) -> str:
+    """The profile in words."""
+    said = []
+    if profile.minima:
+        best, *others = profile.minima
+        count_of = f"{len(profile.minima)} local {'minimum' if len(profile.minima) == 1 else 'minima'}"
+        said.append(f"{count_of} over alpha and beta")
+        if others:
+            alpha, beta, second = others[0]
+            said.append(
+                f"the second at {alpha:.3f} and {beta:.3f}, objective {second:.4g} (first {best[2]:.4g})"
+            )
+    if profile.a_interval:
+        low, high = profile.a_interval
+        said.append(f"95 % profile-likelihood interval of a by 6ND ({decimal(low)}, {decimal(high)})")
+    return "profile: " + "; ".join([*said, *([profile.error] if profile.error else [])])
+
+
 def _held(held: Identifiability) -> str:
     """Identifiability in words."""
     text = (
-        f"  identifiability: 1 − R² of ln tokens on ln params {held.one_minus_r2:.2g}, "
+        f"identifiability: 1 − R² of ln tokens on ln params {held.one_minus_r2:.2g}, "
         f"condition of the design {held.condition:.3g}"
     )
     if held.alpha_beta_correlation is not None:
@@ -184,15 +193,15 @@ def _apart_lines(budget: Budget) -> list[str]:
     for name, i, j in budget.disagree:
         pairs.setdefault((i, j), []).append(name.replace("_per_param", "/param"))
     said = "; ".join(f"{i} and {j} in {', '.join(names)}" for (i, j), names in pairs.items())
-    return _wrapped(f"at {budget.flops:.3g} FLOPs intervals do not touch: {said}", "  ") if said else []
+    return wrapped(f"at {budget.flops:.3g} FLOPs intervals do not touch: {said}", "  ") if said else []
 
 
 def _prediction_cells(found: Prediction) -> str:
     """Parameters, tokens, tokens a parameter and loss of one approach at one budget."""
-    params = _shown(found.params, found.params_interval, count)
-    tokens = _shown(found.tokens, found.tokens_interval, count)
-    ratio = _shown(found.tokens_per_param, found.tokens_per_param_interval, count)
-    loss = "" if found.loss is None else _shown(found.loss, found.loss_interval, _decimal)
+    params = shown(found.params, found.params_interval, count)
+    tokens = shown(found.tokens, found.tokens_interval, count)
+    ratio = shown(found.tokens_per_param, found.tokens_per_param_interval, count)
+    loss = "" if found.loss is None else shown(found.loss, found.loss_interval, decimal)
     return f"{params:22} {tokens:22} {ratio:20} {loss}".rstrip()
 
 
@@ -204,9 +213,9 @@ def _choice_lines(choices: Sequence[Choice]) -> list[str]:
     for (approach, name), group in groupby(choices, key=lambda c: (c.approach, c.choice)):
         cells = []
         for choice in group:
-            a = "none" if choice.a is None else _decimal(choice.a)
+            a = "none" if choice.a is None else decimal(choice.a)
             cells.append(f"{choice.shown}{'*' if choice.as_fitted else ''} {a}")
-        lines += _wrapped(f"  {approach} {name:12}" + "   ".join(cells), " " * 16)
+        lines += wrapped(f"  {approach} {name:12}" + "   ".join(cells), " " * 16)
     return lines
 
 
@@ -216,7 +225,7 @@ def _warning_lines(fits: Mapping[int, Fit]) -> list[str]:
     for approach, fit in fits.items():
         if fit.warnings or fit.notes:
             names = f" ({', '.join(fit.warnings)})" if fit.warnings else ""
-            lines += _wrapped(f"approach {approach}{names}: {'; '.join(fit.notes)}", "  ")
+            lines += wrapped(f"approach {approach}{names}: {'; '.join(fit.notes)}", "  ")
     return ["", *lines] if lines else []
 
 
@@ -228,11 +237,6 @@ def _dropped_lines(dropped: Iterable[Mapping[str, object]]) -> list[str]:
     lines = [
         line
         for why, rows in reasons.items()
-        for line in _wrapped(f"{len(rows):,} left out: {why} (rows {_listed(rows)})", "  ")
+        for line in wrapped(f"{len(rows):,} left out: {why} (rows {listed(rows)})", "  ")
     ]
     return ["", *lines] if lines else []
-
-
-def _listed(rows: list[object]) -> str:
-    """The first few row numbers."""
-    return ", ".join(map(str, rows[:8])) + (" …" if len(rows) > 8 else "")

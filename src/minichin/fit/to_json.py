@@ -35,6 +35,10 @@ def fit_json(fit: Fit) -> dict[str, Any]:
                 "tokens_opt": v.tokens_opt,
                 "loss": v.loss_opt,
                 "bracketed": v.bracketed,
+                "budget": v.budget,
+                "used": v.used,
+                "params_opt_interval": _pair(v.params_opt_interval),
+                "tokens_opt_interval": _pair(v.tokens_opt_interval),
             }
             for v in fit.valleys
         ]
@@ -42,7 +46,7 @@ def fit_json(fit: Fit) -> dict[str, Any]:
         found |= {name: getattr(fit.surface, name) for name in NAMES}
         found["intervals"] = {name: _pair(interval) for name, interval in fit.intervals.items()}
         found |= {name: getattr(fit, name) for name in CERTIFICATE}
-        found["rows_used"] = len(fit.rows)
+        found |= {"loss": fit.loss, "rows_used": len(fit.rows)}
     found["resample"], found["interval_kind"] = fit.resample, fit.interval_kind
     found["warnings"], found["notes"] = list(fit.warnings), list(fit.notes)
     return found
