@@ -79,9 +79,10 @@ def draw(report: Report) -> Figure:
         ax.set_ylabel(NEUTRAL.get(ax.get_ylabel(), ax.get_ylabel()))
         _entitle(ax, chr(ord("a") + place), title)
         for line in ax.lines:
-            line.set_markersize(0.7 * line.get_markersize())
+            many = np.size(line.get_xdata()) > RASTER
+            line.set_markersize((0.3 if many else 0.7) * line.get_markersize())
             line.set_linewidth(0.8 * line.get_linewidth())
-            line.set_rasterized(np.size(line.get_xdata()) > RASTER)
+            line.set_rasterized(many)
     return figure
 
 
