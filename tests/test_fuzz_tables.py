@@ -127,7 +127,21 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
+#: Found by trying some hundred tables: numbers that left float64 on the way.
+FAR_APART = [(1e9, 60.0, 5e-6), (2e4, 2e20, 0.004), (1e5, 3e22, 1e3), (2e4, 600.0, 800.0)]
+FAR_APART += [(5e4, 4e21, 1.0), (1e4, 1e5, 6e-4)]
+VALLEYS = [
+    (1e5, 7e24, 200.0, 1e12),
+    (1e9, 1e11, 4e-4, 1e12),
+    (1e9, 7e29, 0.04, 1e11),
+    (1e4, 9e26, 90.0, 1e12),
+]
+VALLEYS += [(1e4, 2e5, 40.0, 1e11), (1e5, 1.0, 0.004, 1e12), (5e4, 4e24, 8.0, 1e11)]
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example([(*run, 1e11) for run in FAR_APART], False, {})
+@example(VALLEYS, True, {"method": "shared"})
 @given(st.lists(RUN, min_size=1, max_size=24), st.booleans(), OPTIONS)
 def test_no_table_gives_nan(runs: list[tuple[float, ...]], budgets: bool, options: dict[str, object]) -> None:
     """Whatever positive numbers a table holds, by any options: a report in finite numbers, or FitError."""

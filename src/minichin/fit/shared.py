@@ -183,7 +183,7 @@ def _project(cells: Cells, logs: Floats) -> Projection:
     a, b = (qq * py - pq * qy) / det, (pp * qy - pq * py) / det
     bad = (a < 0) | (b < 0) | (mean < a * p_mean + b * q_mean)
     if bad.any():
-        most = np.broadcast_to(mean, bad.shape)[bad]
+        most = np.maximum(np.broadcast_to(mean, bad.shape)[bad], 0.0)  # noise may have made a loss negative
         corners = most / p_mean[bad], most / q_mean[bad]
         a[bad], b[bad] = _on_edge([v[bad] for v in (pp, pq, qq, py, qy)], *corners)
     left = np.sqrt(weight) * (y - a[..., None] * p - b[..., None] * q)
@@ -218,8 +218,8 @@ def _floor(
     a, b = coefficients[:, 1:].T
     tiny = 1e-10 * (a + b) + 1e-300
     both = (a > tiny) & (b > tiny)
-    ratio = alpha * np.maximum(b, tiny) / (beta * np.maximum(a, tiny))
-    vertex = _middle(group) + np.log(ratio) / (alpha + beta)
+    log_ratio = np.log(alpha / beta) + np.log(np.maximum(b, tiny)) - np.log(np.maximum(a, tiny))
+    vertex = _middle(group) + log_ratio / (alpha + beta)
     low, high = edges(group.x, there)
     bracketed = both & (vertex > low) & (vertex < high)
     center = np.full(len(a), _middle(group))
