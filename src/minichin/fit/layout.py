@@ -37,11 +37,11 @@ def constant(value: float) -> str:
 
 
 def count(value: float) -> str:
-    """`value` to three digits with k, M, B or T: 61.2k, 1.86M; as a power of ten beyond those."""
+    """`value` to three digits with k, M, B or T: 61.2k, 1.86M; as a rough power of ten beyond those."""
     for scale, letter in SCALES:
         if 0.9995 * scale <= value < 999.5 * scale:
             return f"{float(f'{value / scale:.3g}'):g}{letter}"
-    return f"{value:.3g}"
+    return f"{value:.3g}" if 1e-3 <= value < 1e3 else f"{value:.0e}"
 
 
 def listed(rows: Sequence[object]) -> str:
