@@ -25,6 +25,7 @@ import numpy as np
 from minichin.law import Floats
 
 EXPONENT_RANGE = (0.01, 3.0)
+OVERFLOWS = np.errstate(over="ignore", divide="ignore", invalid="ignore")  # steps there are refused
 NEGLIGIBLE = 40.0  # exp(−40) of the loss is below what float64 can tell
 
 
@@ -83,12 +84,14 @@ class Problem:
         return constants
 
 
+@OVERFLOWS
 def predict(problem: Problem, theta: Floats) -> Floats:
     """Predicted ln L less the problem's level, (starts, rows)."""
     constant, model, data = terms(problem, theta)
     return np.asarray(np.log(constant + model + data))
 
 
+@OVERFLOWS
 def objective(problem: Problem, theta: Floats, weight: Floats) -> Floats:
     """Σ weight · Huber_delta(predicted ln L − ln L), one number a start."""
     residual = predict(problem, theta) - problem.target
@@ -96,6 +99,7 @@ def objective(problem: Problem, theta: Floats, weight: Floats) -> Floats:
     return np.asarray((weight * clipped * (residual - 0.5 * clipped)).sum(axis=1))
 
 
+@OVERFLOWS
 def derivatives(
     problem: Problem, theta: Floats, weight: Floats, noise: Floats | None = None, gauss: bool = False
 ) -> tuple[Floats, Floats, Floats]:

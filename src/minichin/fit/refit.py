@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from minichin.fit.problem import Problem
+from minichin.fit.problem import OVERFLOWS, Problem
 from minichin.fit.solver import eliminate
 from minichin.law import Floats
 
@@ -76,6 +76,7 @@ class _State:
     damping: Floats
 
 
+@OVERFLOWS
 def refit(
     problem: Problem, theta: Floats, weight: Floats, noise: Floats | None = None
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:

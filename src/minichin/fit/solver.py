@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from minichin.fit.problem import Problem, derivatives, terms
+from minichin.fit.problem import OVERFLOWS, Problem, derivatives, terms
 from minichin.law import Floats
 
 LONGEST = np.array([1.0, 2.0, 2.0, 0.5, 0.5])  # of a step, by component
@@ -137,7 +137,7 @@ def _minimise_block(
     return _certified(problem, theta, value, tables)
 
 
-@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # a step that is no number is not taken
+@OVERFLOWS
 def _step(problem: Problem, state: _State, tables: _Tables) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Step (s, 5), the decrease that its quadratic model promises, and whether the model was Newton's."""
     held = _pressing(problem, state.theta, state.gradient)
@@ -203,6 +203,7 @@ def _pressing(problem: Problem, theta: Floats, gradient: Floats) -> NDArray[np.b
     return np.asarray(((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0)))
 
 
+@OVERFLOWS
 def _certified(problem: Problem, theta: Floats, value: Floats, tables: _Tables) -> Solution:
     """The scaled gradient, and the sides that are pressed against, where the starts ended."""
     parts = terms(problem, theta)

@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 from minichin.fit.bootstrap import solve
-from minichin.fit.problem import Problem
+from minichin.fit.problem import OVERFLOWS, Problem
 from minichin.law import Floats
 
 PROJECTED = 24
@@ -29,6 +29,7 @@ def projected_starts(problem: Problem, count: int = PROJECTED, grid: int = 18) -
     return theta[_spread_best(squares.reshape(grid, grid), count)]
 
 
+@OVERFLOWS
 def project(problem: Problem, alpha: Floats, beta: Floats) -> tuple[Floats, Floats]:
     """Theta (k, 5) of the best E, A, B ≥ 0 by relative least squares at exponents (k,); squares (k,)."""
     few = problem.share(SHARE)
