@@ -112,15 +112,11 @@ class Way:
 
 WAYS = (
     Way(1, "envelope", "noise", "percentile"),
-    Way(1, "envelope", "seeds", "bca"),
-    Way(1, "hull", "noise", "percentile"),
     Way(2, "window", "noise", "percentile"),
     Way(2, "window", "seeds", "bca"),
     Way(2, "shared", "noise", "percentile"),
     Way(3, "huber", "noise", "percentile"),
     Way(3, "huber", "none", "profile"),
-    Way(3, "huber", "seeds", "bca"),
-    Way(3, "squares", "noise", "percentile"),
 )
 
 
@@ -182,7 +178,10 @@ def line(row: Mapping[Any, Any]) -> str:
 
 def facts(table: pd.DataFrame) -> dict[str, float | str]:
     """The lowest and highest coverage and the largest bias of each way in words, for the book's prose."""
-    found: dict[str, float | str] = {"studies": int(table["studies"].min()), "measured": str(table["date"].max())}
+    found: dict[str, float | str] = {
+        "studies": int(table["studies"].min()),
+        "measured": str(table["date"].max()),
+    }
     for key, part in table.groupby(["approach", "method", "resample", "interval"]):
         low, high = 100 * part["coverage"].min(), 100 * part["coverage"].max()
         name = "_".join(str(value) for value in key)

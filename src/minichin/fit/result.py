@@ -167,8 +167,8 @@ class IsoflopFit(Fit):
 class ParametricFit(Fit):
     """Approach 3.  The surface, its intervals, and a certificate of how well the minimum is known.
 
-    With r = ln predicted − ln observed, `objective` is the sum over rows of Huber(r), threshold `delta`; of r² / 2
-    where `loss` is "squares"; of |r| − 5e-7 where it is "absolute".
+    With r = ln predicted − ln observed, `objective` is the sum over rows of Huber(r), threshold `delta`;
+    of r² / 2 where `loss` is "squares"; of |r| − 5e-7 where it is "absolute".
     `gradient_norm` is the largest component of the gradient, each over the largest value it could have,
     so that 0 is a stationary point and 1 is as far from one as can be.
     `starts_at_best` counts starts that ended at the best objective (relative 1e-6), and
