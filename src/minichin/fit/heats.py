@@ -108,14 +108,18 @@ def leaders(race: Race, losses: Losses, count: int, hull: bool) -> tuple[Floats,
     """Best loss, its entry, and whether it is on the envelope (or a vertex of the hull): (columns, count).
 
     The hull's first point is there for being the cheapest whatever its loss, so it counts only if its run
-    is complete.
+    is complete.  Of vertices in a row of one cell the last counts: they err alike.
     """
     best, who = _compete(race, losses, count)
     if not hull:
         return best, who, np.isfinite(best) & (best <= np.minimum.accumulate(best, axis=0))
-    on = hull_vertices(race.x, np.log(np.maximum(best, np.finfo(float).tiny)))
+    on = hull_vertices(race.x, best)
     first = np.isfinite(best).argmax(axis=0), np.arange(count)
     on[first] &= race.fraction[who[first]] == 1
+    replicate, column = np.nonzero(on.T)
+    cell = race.cell[who[column, replicate]]
+    again = np.flatnonzero((np.diff(cell) == 0) & (np.diff(replicate) == 0))
+    on[column[again], replicate[again]] = False
     return best, who, on
 
 
