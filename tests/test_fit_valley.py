@@ -233,6 +233,16 @@ def test_a_million_runs_would_do() -> None:
         assert high - low < 2e-3
 
 
+def test_very_many_budgets_share_the_steps() -> None:
+    """Of 600 budgets of 60 sizes each, fewer steps each are kept, every run counts, the truth is found."""
+    law = surface(0.4, 0.3)
+    table = sweep(law, budgets=tuple(np.geomspace(1e11, 1e14, 600)), widths=60, noise=0.01)
+    fit = fit_isoflop(table, bootstrap=0)
+    assert {len(valley.params) for valley in fit.valleys} == {32}
+    assert sum(int(valley.seeds.sum()) for valley in fit.valleys) == len(table)
+    assert fit.a == pytest.approx(law.a, abs=2e-3)
+
+
 @pytest.mark.parametrize(
     ("words", "options"),
     [

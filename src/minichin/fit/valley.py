@@ -3,7 +3,8 @@
 Decisions
 - Seeds of one (budget, size) are averaged first, and count by their number in the fit.
 - More than 256 sizes of a budget are averaged in 256 equal steps of ln N: within one a valley bends no more
-  than about 1e-5 nats, and a million rows stay affordable.
+  than about 1e-5 nats.  Where there are more than 64 budgets the steps are fewer, 32 at least, so that a
+  million rows stay affordable; a step bends by the same everywhere on a parabola, which moves no vertex.
 - The window is counted from the vertex and recentred on it a few times.
 - A cell of weight 0 (never drawn) is not there: the edges move in with it.
 - The correction for alpha ≠ beta needs nothing but the two exponents.  Round an optimum x0 the valley of a
@@ -24,7 +25,8 @@ from minichin.fit.table import Points, is_budget
 from minichin.law import Floats
 
 RECENTRE = 4
-MOST_SIZES = 256
+MOST_SIZES, FEWEST_STEPS = 256, 32
+MOST_CELLS = 64 * MOST_SIZES  # of all budgets together
 FIXED_POINT_STEPS = 30
 
 
@@ -83,7 +85,8 @@ def budget_groups(data: Points) -> tuple[list[Group], Points]:
     keep[np.concatenate(members) if members else []] = True
     kept = data.take(keep, "its budget has fewer than three sizes, or is no single budget")
     place = np.cumsum(keep) - 1
-    return [_group(kept, place[rows]) for rows in members], kept
+    most = int(np.clip(MOST_CELLS // max(len(members), 1), FEWEST_STEPS, MOST_SIZES))
+    return [_group(kept, place[rows], most) for rows in members], kept
 
 
 def fit_floor(
@@ -201,12 +204,12 @@ def pooled_noise(groups: Sequence[Group], floors: Sequence[Floor]) -> Noise | No
     return estimate_noise(seed_squares, seed_dof, fit_squares, fit_dof, float(np.concatenate(inverse).mean()))
 
 
-def _group(data: Points, rows: NDArray[np.int64]) -> Group:
-    """The cells of one budget, whose `rows` are sorted by ln N."""
+def _group(data: Points, rows: NDArray[np.int64], most: int) -> Group:
+    """The cells of one budget, at most `most`; its `rows` are sorted by ln N."""
     x = data.log_n[rows]
     starts = np.flatnonzero(np.diff(x, prepend=-np.inf))
-    if starts.size > MOST_SIZES:
-        step = np.minimum(((x - x[0]) / np.ptp(x) * MOST_SIZES).astype(np.int64), MOST_SIZES - 1)
+    if starts.size > most:
+        step = np.minimum(((x - x[0]) / np.ptp(x) * most).astype(np.int64), most - 1)
         starts = np.flatnonzero(np.diff(step, prepend=-1))
     seeds = np.diff(np.append(starts, rows.size))
     columns = (data.log_n, data.loss, data.log_d, data.log_c)
