@@ -167,7 +167,7 @@ def plot_envelope(ax: Axes, fit: EnvelopeFit, curves: pd.DataFrame) -> Axes:
     ax.figure.colorbar(scale, cax=bar, orientation="horizontal")
     bar.set_title(ALL_PARAMS, fontsize="small")
     bar.tick_params(labelsize="small")
-    return finish(ax, f"{FLOPS['full']} so far", LOSS, log_x=True)
+    return finish(ax, f"{FLOPS['full']} so far", LOSS, log_x=True, place="upper right")
 
 
 def frontier_points(fit: Fit, column: str) -> list[tuple[float, float, tuple[float, float] | None, bool]]:
@@ -192,10 +192,13 @@ def plot_frontier(ax: Axes, fit: Fit, column: str = "params") -> Axes:
     law, band = (fit.n_opt, fit.n_opt_band) if column == "params" else (fit.d_opt, fit.d_opt_band)
     colour = OKABE_ITO[0] if column == "params" else OKABE_ITO[1]
     points = frontier_points(fit, column)
-    for flops, value, interval, used in points:
+    for flops, _, interval, _ in points:
         if interval is not None:
             ax.plot([flops, flops], interval, color=colour, linewidth=1.4)
-        ax.plot(flops, value, "o", color=colour, mfc=colour if used else "white", ms=5)
+    for used, face in ((True, colour), (False, "white")):
+        some = [(flops, value) for flops, value, _, kept in points if kept == used]
+        if some:
+            ax.plot(*zip(*some, strict=True), "o", color=colour, mfc=face, ms=5)
     reach = [point[0] for point in points]
     line = np.geomspace(min(reach) / 1.5, max(reach) * 1.5, 60)
     exponent = "a" if column == "params" else "b"
@@ -204,7 +207,7 @@ def plot_frontier(ax: Axes, fit: Fit, column: str = "params") -> Axes:
     if edges is not None:
         ax.fill_between(line, *edges, color=colour, alpha=0.18, linewidth=0)
     names = {"params": PARAMS.get(fit.convention, ALL_PARAMS), "tokens": "training tokens (bytes)"}
-    return finish(ax, FLOPS[fit.convention], names[column], log_x=True, log_y=True)
+    return finish(ax, FLOPS[fit.convention], names[column], log_x=True, log_y=True, place="upper left")
 
 
 def plot_valleys(ax: Axes, fit: IsoflopFit) -> Axes:

@@ -48,9 +48,19 @@ def budget_colours(budgets: Sequence[float]) -> dict[float, tuple[float, float, 
 
 
 def finish(
-    ax: Axes, x: str, y: str, *, log_x: bool = False, log_y: bool = False, legend: str | None = ""
+    ax: Axes,
+    x: str,
+    y: str,
+    *,
+    log_x: bool = False,
+    log_y: bool = False,
+    legend: str | None = "",
+    place: str = "best",
 ) -> Axes:
-    """Label, scale and tidy the axes; `legend` is its title, None for no legend."""
+    """Label, scale and tidy the axes; `legend` is its title, None for no legend, at `place`.
+
+    To look for the best place takes long, and warns, where there are many points.
+    """
     if log_x:
         ax.set_xscale("log")
         _log_ticks(ax.xaxis)
@@ -62,7 +72,7 @@ def finish(
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25, linewidth=0.6)
     if legend is not None and ax.get_legend_handles_labels()[0]:
-        ax.legend(title=legend or None, frameon=False, fontsize="small", title_fontsize="small")
+        ax.legend(loc=place, title=legend or None, frameon=False, fontsize="small", title_fontsize="small")
     return ax
 
 
