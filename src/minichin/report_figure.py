@@ -78,6 +78,10 @@ def draw(report: Report) -> Figure:
         ax = fill(figure.add_subplot(grid[place // 2, :] if alone else grid[place // 2, place % 2]))
         ax.set_ylabel(NEUTRAL.get(ax.get_ylabel(), ax.get_ylabel()))
         _entitle(ax, chr(ord("a") + place), title)
+        legend = ax.get_legend()
+        if legend is not None:  # readable over points, too
+            legend.set_frame_on(True)
+            legend.get_frame().set(alpha=0.8, edgecolor="none")
         for line in ax.lines:
             many = np.size(line.get_xdata()) > RASTER
             line.set_markersize((0.3 if many else 0.7) * line.get_markersize())
