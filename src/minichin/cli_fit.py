@@ -44,12 +44,26 @@ def dumps(values: object) -> str:
 @click.option(
     "--resample", type=click.Choice(SCHEMES), help="What a replicate redraws.  [default: by approach]"
 )
-@click.option("--interval", type=click.Choice(KINDS), default="percentile", show_default=True)
+@click.option(
+    "--interval", type=click.Choice(KINDS), default="percentile", show_default=True, help="Kind of interval."
+)
 @click.option("--hull", is_flag=True, help="Approach 1: vertices of the lower convex hull only.")
-@click.option("--method", type=click.Choice(VALLEYS), default="window", show_default=True, help="Approach 2.")
+@click.option(
+    "--method",
+    type=click.Choice(VALLEYS),
+    default="window",
+    show_default=True,
+    help="Approach 2: curve of a valley.",
+)
 @click.option("--correct", is_flag=True, help="Approach 2: take its bias out with approach 3's exponents.")
 @click.option("--delta", type=float, default=1e-3, show_default=True, help="Approach 3: Huber threshold.")
-@click.option("--loss", type=click.Choice(LOSSES), default="huber", show_default=True, help="Approach 3.")
+@click.option(
+    "--loss",
+    type=click.Choice(LOSSES),
+    default="huber",
+    show_default=True,
+    help="Approach 3: loss function of the fit.",
+)
 @click.option("--profile", is_flag=True, help="Approach 3: profile a, and count minima over alpha, beta.")
 @click.option(
     "--rename", multiple=True, metavar="THEIRS=OURS", help="Read column THEIRS as OURS; repeatable."
