@@ -80,6 +80,8 @@ def files(draw: st.DrawFn) -> bytes:
 @settings(max_examples=300, deadline=None)
 @given(files() | st.binary(max_size=60))
 @example(b'params\ttokens\tloss\n"1";2\t3\t4\n')
+@example(b'\n\n\n""')
+@example(b'""\nparams,tokens,loss\n1,2,3\n')
 def test_any_file_is_read_whole_or_refused_in_one_line(data: bytes) -> None:
     """Whatever a file holds: one printable line of a ValueError, or every row as numbers or as left out."""
     held(data)

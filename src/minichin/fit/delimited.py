@@ -69,10 +69,10 @@ class Delimited:
     def _rows(self) -> Iterator[tuple[int, Row]]:
         """The header and each data row, with the line of the file that it begins in."""
         reader = self._reader()
-        begin = self.above + 1
+        begin = first = self.above + 1
         try:
             for cells in reader:
-                if not _blank(cells):
+                if begin == first or not _blank(cells):
                     yield begin, cells
                 begin = self.above + reader.line_num + 1
         except csv.Error as error:
