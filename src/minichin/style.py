@@ -9,6 +9,7 @@ Decisions:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -55,7 +56,7 @@ def finish(
     log_x: bool = False,
     log_y: bool = False,
     legend: str | None = "",
-    place: str = "best",
+    place: Literal["best", "upper left", "upper right"] = "best",
 ) -> Axes:
     """Label, scale and tidy the axes; `legend` is its title, None for no legend, at `place`.
 
