@@ -58,7 +58,7 @@ def plan_command(
 @PROFILE
 @click.option("--store", help="Folder of the runs store (default: runs/PROFILE).")
 @click.option("--corpus", "text", metavar="NAME", help="Another text than the profile's; needs --store.")
-@click.option("--workers", type=int, help="Worker processes (default: one a core).")
+@click.option("--workers", type=int, help="Worker processes (default: one a core; on a GPU 8, as threads).")
 @click.option("--time-limit", help="Stop after this time, for example 9m; run again to go on.")
 @DEVICE
 @click.option("--quiet", is_flag=True, help="Show no progress.")
