@@ -262,7 +262,7 @@ def test_many_rows() -> None:
     rng = np.random.default_rng(0)
     n, d = np.exp(rng.uniform(9, 16, 60_000)), np.exp(rng.uniform(14, 21, 60_000))
     loss = law.value(n, d) * np.exp(rng.normal(0, 0.01, n.size))
-    fit = fit_parametric({"params": n, "tokens": d, "loss": loss}, bootstrap=500)
+    fit = fit_parametric({"params": n, "tokens": d, "loss": loss}, bootstrap=500, interval="bca")
     low, high = fit.a_interval or (np.nan, np.nan)
     assert low < law.a < high
     assert high - low < 2e-3

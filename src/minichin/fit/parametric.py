@@ -86,7 +86,6 @@ def fit_parametric(
     at_best = _agreeing(solution.objective)
     others = solution.objective[~at_best & (solution.gradient <= STATIONARY)]
     surface = _surface(own[0])
-    scale = delta_of(delta, loss) if loss == "absolute" else 1.0
     return ParametricFit(
         approach=3,
         convention=convention,
@@ -101,11 +100,11 @@ def fit_parametric(
         replicates=lines,
         surface=surface,
         intervals=_intervals(_constants(copies), _constants(own)[0], left_out),
-        objective=float(solution.objective[best]) / scale,
+        objective=float(solution.objective[best]) / study.unit,
         gradient_norm=float(solution.gradient[best]),
         starts=len(solution.objective),
         starts_at_best=int(at_best.sum()),
-        second_best_objective=float(others.min()) / scale if others.size else None,
+        second_best_objective=float(others.min()) / study.unit if others.size else None,
         loss=loss,
         delta=delta,
         rows=data.row,
@@ -117,10 +116,14 @@ def fit_parametric(
 
 @dataclass(frozen=True)
 class Study:
-    """A table made ready for approach 3: the rows used, the problem they pose, notes and warnings."""
+    """A table made ready for approach 3: the rows used, the problem they pose, notes and warnings.
+
+    The problem's objective over `unit` is the one to report: its delta for absolute residuals, else 1.
+    """
 
     data: Points
     problem: Problem
+    unit: float
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -141,7 +144,8 @@ def prepare(
         warnings.append("collinear_design")
         notes.append(f"tokens nearly follow from parameters (1 − R² = {collinearity:.2g}): vary them apart")
     problem = Problem.build(data.log_n, data.log_d, np.log(data.loss), threshold)
-    return Study(data, problem, tuple(notes), tuple(warnings))
+    unit = threshold if loss == "absolute" else 1.0
+    return Study(data, problem, unit, tuple(notes), tuple(warnings))
 
 
 def delta_of(delta: float, loss: str) -> float:

@@ -60,7 +60,8 @@ def profile_surface(
 
     Other options, and errors, as for `fit_parametric`.
     """
-    problem = prepare(table, convention, delta, loss, min_steps, within).problem
+    study = prepare(table, convention, delta, loss, min_steps, within)
+    problem = study.problem
     axis = np.geomspace(*exponents, points)
     alpha, beta = (m.ravel() for m in np.meshgrid(axis, axis, indexing="ij"))
     starts = project(problem, alpha, beta)[0]
@@ -71,8 +72,8 @@ def profile_surface(
     order = np.argsort(ended.objective, kind="stable")
     theta = ended.theta[order]
     first = np.sort(np.unique(np.round(theta, 3), axis=0, return_index=True)[1])
-    minima = np.column_stack([theta[first, 3:], ended.objective[order][first]])
-    return SurfaceProfile(axis, axis, objective, minima)
+    minima = np.column_stack([theta[first, 3:], ended.objective[order][first] / study.unit])
+    return SurfaceProfile(axis, axis, objective / study.unit, minima)
 
 
 def _grid_minima(values: Floats) -> NDArray[np.int64]:

@@ -31,7 +31,7 @@ SMALL = 100  # rows below which copies are fitted from several starts
 ASYMPTOTIC = 50_000  # rows above which they are not fitted, but drawn
 BLOCK = 1 << 17  # rows × copies of one block
 WAITING = 1 << 21  # rows × copies that may wait for the general solver
-GROUPS = 500  # units of a jackknife, at most
+GROUPS = 500  # units of a jackknife, at most; a tenth of it where replicates are not fitted
 ROUNDS, TOLERANCE = 60, 1e-6
 GLANCE = 10, 1e-2  # rounds and tolerance after which another start is judged
 
@@ -65,7 +65,8 @@ def replicates(at: Optimum, data: Points, resample: str, count: int, seed: int) 
 def jackknife(at: Optimum, data: Points, resample: str) -> Floats:
     """Optima (units, 5) of the table with one unit left out each; a group of units where there are many."""
     labels = unit_labels(data, "rows" if resample == "noise" else resample)
-    labels = labels % GROUPS if int(labels.max()) >= GROUPS else labels
+    most = GROUPS if at.rows <= ASYMPTOTIC else GROUPS // 10
+    labels = labels % most if int(labels.max()) >= most else labels
     size = _block_size(at)
     every = range(0, int(labels.max()) + 1, size)
     return _fit_all(at, ((leave_one_out(labels, range(i, i + size)), None) for i in every))
@@ -75,7 +76,7 @@ Copies = Iterator[tuple[Floats, Floats | None]]
 
 
 def _block_size(at: Optimum) -> int:
-    return max(64, BLOCK // at.rows)
+    return max(64 if at.rows <= ASYMPTOTIC else 1, BLOCK // at.rows)
 
 
 def _drawn(at: Optimum, labels: NDArray[np.int64], count: int, rng: np.random.Generator) -> Copies:
