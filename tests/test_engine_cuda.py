@@ -14,20 +14,8 @@ from minichin.runs import Store, open_store
 from tests.test_train import tiny
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
-
-@pytest.fixture(scope="module")
-def text() -> corpus.Corpus:
-    return corpus.load("help")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def pair(spec: RunSpec, text: corpus.Corpus, device: torch.device) -> tuple[CudaEngine, train.EagerEngine]:

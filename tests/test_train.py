@@ -7,22 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from minichin import corpus, train
+from minichin import train
 from minichin.model import Transformer
 from minichin.plan import RunSpec
 
-
-@pytest.fixture(scope="module")
-def text() -> corpus.Corpus:
-    return corpus.load("help")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tiny(**changes) -> RunSpec:
