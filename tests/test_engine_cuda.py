@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from minichin import corpus, sweep, train
+from minichin import corpus, sweep
+from minichin.engine import Engine, blocks
 from minichin.engine_cuda import CudaEngine
+from minichin.engine_torch import EagerEngine, batches
 from minichin.plan import RunSpec, plan
 from minichin.progress import SweepDisplay
 from minichin.runs import Store, open_store
@@ -18,15 +20,15 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-def pair(spec: RunSpec, text: corpus.Corpus, device: torch.device) -> tuple[CudaEngine, train.EagerEngine]:
+def pair(spec: RunSpec, text: corpus.Corpus, device: torch.device) -> tuple[CudaEngine, EagerEngine]:
     """Both engines on one spec."""
-    rows = train.blocks(text.train, spec.context)
-    return CudaEngine(spec, rows, device), train.EagerEngine(spec, rows, device)
+    rows = blocks(text.train, spec.context)
+    return CudaEngine(spec, rows, device), EagerEngine(spec, rows, device)
 
 
-def losses(engine: train.Engine, spec: RunSpec, text: corpus.Corpus) -> np.ndarray:
+def losses(engine: Engine, spec: RunSpec, text: corpus.Corpus) -> np.ndarray:
     """Held-out and training losses at every tenth step, (points, 2)."""
-    held_out = train.blocks(text.valid, spec.context)[:32]
+    held_out = blocks(text.valid, spec.context)[:32]
     found = []
     for stop in range(10, spec.steps + 1, 10):
         engine.advance(stop)
@@ -39,9 +41,9 @@ def test_gradients_equal_the_reference(text):
     """In float32, the first batch's gradients agree with the reference's within 1e-5, each matrix apart."""
     spec = tiny(depth=2, width=32)
     ours, reference = pair(spec, text, CPU)
-    ids = next(train.batches(train.blocks(text.train, spec.context), spec, CPU))
-    reference.state.model.loss(ids[:, :-1], ids[:, 1:]).backward()
-    theirs = dict(reference.state.model.named_parameters())
+    ids = next(batches(blocks(text.train, spec.context), spec, CPU))
+    reference.trained.model.loss(ids[:, :-1], ids[:, 1:]).backward()
+    theirs = dict(reference.trained.model.named_parameters())
     names = {id(p): name for name, p in ours.model.named_parameters()}
     ours.backward()
     start = 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from minichin import train
+from minichin import engine, engine_torch, train
 from minichin.model import Transformer
 from minichin.plan import RunSpec
 
@@ -55,17 +55,17 @@ def test_flat_buffers_change_nothing(text):
     """Steps on the flat buffers equal torch's plain AdamW with clip_grad_norm_ on separate parameters."""
     spec, device = tiny(), torch.device("cpu")
     model, plain = Transformer(spec.shape, 5), Transformer(spec.shape, 5)
-    state = train.TrainState(spec, model, device)
+    state = engine_torch.TrainState(spec, model, device)
     groups = [
         {"params": [p for p in plain.parameters() if p.ndim > 1], "weight_decay": spec.weight_decay},
         {"params": [p for p in plain.parameters() if p.ndim == 1], "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=spec.lr, betas=train.BETAS)
-    rows = train.blocks(text.train, spec.context)
-    for step, ids in zip(range(5), train.batches(rows, spec, device), strict=False):
+    optimiser = torch.optim.AdamW(groups, lr=spec.lr, betas=engine.BETAS)
+    rows = engine.blocks(text.train, spec.context)
+    for step, ids in zip(range(5), engine_torch.batches(rows, spec, device), strict=False):
         state.step(ids, step)
         for group in optimiser.param_groups:
-            group["lr"] = spec.lr * train.lr_factor(step, spec)
+            group["lr"] = spec.lr * engine.lr_factor(step, spec)
         plain.loss(ids[:, :-1], ids[:, 1:]).backward()
         torch.nn.utils.clip_grad_norm_(plain.parameters(), spec.clip)
         optimiser.step()
@@ -78,11 +78,13 @@ def test_batches_see_every_block_once_an_epoch(text):
     """No block is drawn twice before all were drawn once, and the order depends on the seed alone."""
     rows = np.arange(40 * 33, dtype=np.uint16).reshape(40, 33)
     spec = tiny(steps=40)
-    drawn = torch.cat(list(train.batches(rows, spec, torch.device("cpu"))))[:, 0].numpy() // 33
+    drawn = torch.cat(list(engine_torch.batches(rows, spec, torch.device("cpu"))))[:, 0].numpy() // 33
     assert sorted(drawn[:40]) == list(range(40))
     assert sorted(drawn[40:]) == list(range(40))
     assert not np.array_equal(drawn[:40], drawn[40:])
-    again = torch.cat(list(train.batches(rows, tiny(steps=40, width=8), torch.device("cpu"))))[:, 0].numpy()
+    again = torch.cat(list(engine_torch.batches(rows, tiny(steps=40, width=8), torch.device("cpu"))))[
+        :, 0
+    ].numpy()
     assert np.array_equal(drawn, again // 33)
 
 
@@ -92,7 +94,7 @@ def test_batches_see_every_block_once_an_epoch(text):
 def test_schedules(schedule, peak, end):
     """Each schedule warms up linearly to its peak and ends where it says; none rises after the warm-up."""
     spec = tiny(steps=1000, warmup_steps=100, schedule=schedule)
-    course = np.array([train.lr_factor(step, spec) for step in range(1001)])
+    course = np.array([engine.lr_factor(step, spec) for step in range(1001)])
     assert np.all(np.diff(course[:100]) > 0)
     assert course[99] == pytest.approx(peak)
     assert np.all(np.diff(course[100:]) <= 1e-12)
@@ -112,11 +114,11 @@ def test_divergence_is_recorded(text):
 def test_evaluation_is_the_mean_loss(text):
     """The held-out loss is the mean of every token's cross-entropy, whatever the batching."""
     spec = tiny()
-    model, rows = Transformer(spec.shape, 1), train.blocks(text.valid, spec.context)[:37]
+    model, rows = Transformer(spec.shape, 1), engine.blocks(text.valid, spec.context)[:37]
     ids = torch.from_numpy(rows.astype(np.int64))
     with torch.no_grad():
         whole = float(model.loss(ids[:, :-1], ids[:, 1:]))
-    assert train.evaluate(model, rows, torch.device("cpu")) == pytest.approx(whole, rel=1e-5)
+    assert engine_torch.evaluate(model, rows, torch.device("cpu")) == pytest.approx(whole, rel=1e-5)
 
 
 def test_too_short_a_text(text):

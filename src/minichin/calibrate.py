@@ -22,8 +22,9 @@ def seconds_per_step(specs: Iterable[RunSpec], device: str | None = None) -> dic
     """
     import torch
 
+    from minichin.engine_torch import TrainState
     from minichin.model import Transformer
-    from minichin.train import TrainState, choose_device
+    from minichin.train import choose_device
 
     where, threads = choose_device(device), torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The engine for a GPU: the same training as `train.EagerEngine`, without the host in the way.
+"""The engine for a GPU: the same training as the reference's, without the host in the way.
 
 A step of a tiny model is some hundred kernels of a few microseconds; launched one by one from Python they
 leave a GPU idle nine tenths of the time. Decisions:
@@ -33,9 +33,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minichin.engine import BETAS, Progress, lr_factor, row_order
+from minichin.engine_torch import evaluate
 from minichin.model import Block, Transformer
 from minichin.plan import RunSpec
-from minichin.train import BETAS, Progress, evaluate, lr_factor, row_order
 
 STRIDE = 16  # steps in the longer graph
 PRACTICE = 3  # steps taken eagerly first: they create what a capture may not (workspaces, moments)
@@ -83,6 +84,8 @@ class _SquaredRelu(torch.autograd.Function):
 
 class CudaEngine:
     """One run on a GPU. `graphs=False` launches every kernel from the host, to compare."""
+
+    name = "cuda-graphs"
 
     def __init__(self, spec: RunSpec, rows: np.ndarray, device: torch.device, graphs: bool = True) -> None:
         self.spec, self.device, self.step = spec, device, 0
