@@ -12,7 +12,7 @@ import json
 import os
 import warnings
 import zipfile
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,9 @@ def save(path: Path, identity: Identity, checkpoint: Checkpoint) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     about = json.dumps({"identity": identity, "seconds": checkpoint.seconds})
-    curve = np.array([astuple(point) for point in checkpoint.curve], dtype=np.float64).reshape(-1, 3)
+    curve = np.array(
+        [(p.step, p.val_loss, p.train_loss) for p in checkpoint.curve], dtype=np.float64
+    ).reshape(-1, 3)
     arrays = {f"state/{name}": value for name, value in checkpoint.state.items()}
     try:
         with partial.open("wb") as handle:
