@@ -8,7 +8,7 @@ import torch
 
 from minichin import corpus, sweep
 from minichin.engine import Engine, blocks
-from minichin.engine_cuda import CudaEngine
+from minichin.engine_cuda import CudaEngine, memory
 from minichin.engine_torch import EagerEngine, batches
 from minichin.plan import RunSpec, plan
 from minichin.progress import SweepDisplay
@@ -71,6 +71,51 @@ def test_text_is_seen_in_the_same_order_beyond_an_epoch(text):
     ours, reference = pair(tiny(), short, CPU)
     gap = np.abs(losses(ours, tiny(), text) - losses(reference, tiny(), text))
     assert gap.max() < 0.02
+
+
+DEVICES = [CPU, pytest.param(torch.device("cuda"), marks=needs_gpu)]
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize("stop", [1, 41])
+def test_a_run_goes_on_from_its_state_bit_for_bit(text, device, stop):
+    """Stopped, and loaded into a new engine or into one that is elsewhere, a run ends as if undisturbed."""
+    spec, rows = tiny(depth=2, seed=5, steps=100), blocks(text.train, 32)
+    whole, first, second = (CudaEngine(spec, rows, device) for _ in range(3))
+    whole.advance(spec.steps)
+    first.advance(stop)
+    state = first.state()
+    first.advance(stop + 30)
+    for engine in (first, second):
+        places = [tensor.data_ptr() for tensor in engine.kept.values()]
+        engine.load(state)
+        assert engine.step == stop
+        assert [tensor.data_ptr() for tensor in engine.kept.values()] == places  # those of the graphs
+        engine.advance(spec.steps)
+        for name, value in whole.state().items():
+            np.testing.assert_array_equal(engine.state()[name], value, err_msg=name)
+
+
+def test_a_state_is_a_copy_of_one_run(text):
+    """Later steps do not reach into a state, and the state of another shape is refused in words."""
+    rows = blocks(text.train, 32)
+    ours, other = CudaEngine(tiny(), rows, CPU), CudaEngine(tiny(width=24), rows, CPU)
+    before = {name: value.copy() for name, value in ours.state().items()}
+    kept = ours.state()
+    ours.advance(5)
+    for name, value in before.items():
+        np.testing.assert_array_equal(kept[name], value)
+    with pytest.raises(ValueError, match="it is another run's"):
+        other.load(kept)
+
+
+def test_memory_is_counted_on_a_gpu_only():
+    """The memory of a GPU is a part of what it has; that of a CPU is refused in words."""
+    with pytest.raises(ValueError, match="only a GPU's"):
+        memory(CPU)
+    if torch.cuda.is_available():
+        used, total = memory(torch.device("cuda"))
+        assert 0 < used <= total
 
 
 @needs_gpu
