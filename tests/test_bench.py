@@ -149,8 +149,8 @@ def test_peak_memory_is_of_the_program_alone():
     """A child that holds 100 MB shows at least that; a small one stays small under a parent that is large."""
     code = "import json; from minichin.bench import peak_mb; {}; print(json.dumps({{'peak': peak_mb()}}))"
     ballast = np.ones(50_000_000)
-    small = bench._run(["-c", code.format("pass")])["peak"]
-    large = bench._run(["-c", code.format("held = bytes(range(256)) * 400_000")])["peak"]
+    small = bench.run(["-c", code.format("pass")])["peak"]
+    large = bench.run(["-c", code.format("held = bytes(range(256)) * 400_000")])["peak"]
     assert small < 0.2 * ballast.nbytes / 1e6
     assert small + 100 < large < small + 150
 
@@ -158,7 +158,7 @@ def test_peak_memory_is_of_the_program_alone():
 def test_a_measuring_process_that_fails_is_told():
     """Its last words come back as one error."""
     with pytest.raises(RuntimeError, match="status 1: ValueError: no luck"):
-        bench._run(["-c", "raise ValueError('no luck')"])
+        bench.run(["-c", "raise ValueError('no luck')"])
 
 
 def test_the_package_chinchilla_fits_the_same_surface():

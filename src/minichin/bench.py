@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,13 +87,13 @@ def fit_bench(mode: str = "default", say: Callable[[str], None] = lambda line: N
         table.to_csv(small, index=False)
         synthetic(sizes.large_rows, seed=1).to_csv(large, index=False)
         result: dict[str, Any] = {
-            "machine": machine(),
+            "machine": machine("numpy", "scipy", "pandas"),
             "data": {"name": name, "rows": len(table)},
             "sizes": asdict(sizes),
             "targets": TARGETS,
         }
         say("measuring ours and its rivals")
-        result.update(_run(["-m", "minichin.bench_sections", str(small), mode]))
+        result.update(run(["-m", "minichin.bench_sections", str(small), mode]))
         say("measuring fresh interpreters")
         result["together"] = _fresh(small, sizes.bootstrap, min(sizes.repeats, 3))
         result["large"] = {"rows": sizes.large_rows, **_fresh(large, sizes.bootstrap, 1)}
@@ -126,8 +126,8 @@ def synthetic(rows: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame({"params": params, "tokens": tokens, "loss": loss * noise})
 
 
-def machine() -> dict[str, Any]:
-    """The processor, its cores, and the versions that matter."""
+def machine(*packages: str) -> dict[str, Any]:
+    """The processor, its cores, and the versions of these packages."""
     from importlib.metadata import version
 
     cpu = platform.processor() or platform.machine()
@@ -140,7 +140,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{name: version(name) for name in ("numpy", "scipy", "pandas")},
+        **{name: version(name) for name in packages},
         "blas_threads": 1,
     }
 
@@ -162,16 +162,43 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def _run(words: list[str], limit: float | None = None) -> dict[str, Any]:
+def run(words: list[str], limit: float | None = None) -> dict[str, Any]:
     """Run Python with one BLAS thread; the object that it prints last.  RuntimeError with its last words."""
     environment = {**os.environ, **THREADS, "MPLBACKEND": "Agg"}
     done = subprocess.run(
         [sys.executable, *words], capture_output=True, text=True, env=environment, timeout=limit, check=False
     )
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RuntimeError(f"a measuring process ended with status {done.returncode}: {last}")
+    _check(done.returncode, done.stderr)
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def run_lines(words: list[str]) -> Iterator[dict[str, Any]]:
+    """The same, for a process that prints an object a line: yield each when it comes."""
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            [sys.executable, *words],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, **THREADS},
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            yield from map(json.loads, process.stdout)
+        except BaseException:
+            process.kill()
+            raise
+        status = process.wait()
+        errors.seek(0)
+        _check(status, errors.read())
+
+
+def _check(status: int, errors: str) -> None:
+    if status != 0:
+        last = (errors.strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(f"a measuring process ended with status {status}: {last}")
 
 
 def _fresh(table: Path, bootstrap: int, repeats: int) -> dict[str, Any]:
@@ -180,7 +207,7 @@ def _fresh(table: Path, bootstrap: int, repeats: int) -> dict[str, Any]:
     for _ in range(repeats):
         begin = time.perf_counter()
         try:
-            found = _run(["-c", FRESH, str(table), str(bootstrap)], LARGE_LIMIT)
+            found = run(["-c", FRESH, str(table), str(bootstrap)], LARGE_LIMIT)
         except subprocess.TimeoutExpired:
             return {"bootstrap": bootstrap, "stopped_after_s": LARGE_LIMIT}
         runs.append({"bootstrap": bootstrap, "wall_s": time.perf_counter() - begin, **found})
