@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing as mp
+import resource
 
 import pytest
 
@@ -169,10 +170,52 @@ def test_merge(tmp_path):
     into = Store(tmp_path / "c")
     assert merge([a, b], into) == 3
     assert merge([a, b], into) == 0
-    other = Store(tmp_path / "d")
-    other.append(record(0, loss=2.0))
+
+
+def test_a_merge_with_conflicts_writes_nothing(tmp_path):
+    """Conflicts, with the target or between sources, are counted, the first is named, nothing is written."""
+    into, a, b = (Store(tmp_path / name) for name in ("into", "a", "b"))
+    into.append(record(0))
+    for seed in (3, 0, 1):
+        a.append(record(seed, loss=2.0))
+    b.append(record(1))
+    before = into.file.read_bytes()
+    first = record(0).key
+    with pytest.raises(
+        ValueError,
+        match=rf"^2 runs have .* first {first} \(2\.5 in \S+into, 2\.0 in \S+a\); nothing was written; .*$",
+    ):
+        merge([a, b], into)
+    with pytest.raises(ValueError, match=r"^1 run has different results"):
+        merge([a, b], Store(tmp_path / "fresh"))
+    assert into.file.read_bytes() == before
+    assert Store(tmp_path / "fresh").records() == []
+
+
+def test_records_that_come_together_are_added_together(tmp_path):
+    """`extend` adds what is new and counts it; one conflict, and none of its records is added."""
+    store = Store(tmp_path)
+    store.append(record(0))
+    assert store.extend([record(0), record(1), record(2), record(2)]) == 2
     with pytest.raises(ValueError, match="with another result"):
-        merge([other], into)
+        store.extend([record(3), record(1, loss=2.0)])
+    assert [r.spec.seed for r in Store(tmp_path).records()] == [0, 1, 2]
+
+
+def test_a_write_that_fails_leaves_the_store_as_it_was(tmp_path):
+    """Where the disk takes no more, half-written records are cut off again, and one line says why."""
+    store = Store(tmp_path)
+    store.append(record(0))
+    before = store.file.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 1000, limits[1]))
+    try:
+        with pytest.raises(ValueError, match=r"^cannot write to .*; what was there is unchanged$"):
+            store.extend([record(seed) for seed in range(1, 5)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert store.file.read_bytes() == before
+    assert store.extend([record(1)]) == 1
 
 
 def test_impossible_records():
@@ -184,12 +227,14 @@ def test_impossible_records():
 
 
 def test_ten_thousand_records(tmp_path):
-    """A large store is read back whole."""
+    """A large store is written at once and read back whole; its tables hold every run and evaluation."""
     store = Store(tmp_path)
-    lines = [record(seed).to_line() for seed in range(10_000)]
-    with store.file.open("a") as handle:
-        handle.write("\n".join(lines) + "\n")
-    assert len(Store(tmp_path).records()) == 10_000
+    assert store.extend(record(seed) for seed in range(10_000)) == 10_000
+    again = Store(tmp_path)
+    assert len(again.table()) == 10_000
+    curves = again.curves()
+    assert len(curves) == 20_000
+    assert curves.groupby("spec_hash")["step"].apply(list).map(tuple).unique().tolist() == [(200, 2000)]
 
 
 def test_default_stores(monkeypatch, tmp_path):

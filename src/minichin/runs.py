@@ -1,4 +1,4 @@
-"""The record of a run, the store of records, and the tables made from it: the only schema of results.
+"""The store of run records: the only writer of results.
 
 Decisions:
 - A store is a folder with one file, `runs.jsonl`: a header line with the format's version, then one line
@@ -8,22 +8,39 @@ Decisions:
   it: only that one, unfinished record is lost.
 - The key is the hash of the spec. A key already in the store is not written twice; a different result
   under the same key is refused.
+- Records that come together (a merge) are written together or not at all: every conflict is looked for
+  first, and a write that fails half-way is cut off again.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 
 import pandas as pd
 
-from minichin.plan import RunSpec, profile
+from minichin.plan import profile
+from minichin.record import Evaluation, RunRecord
+from minichin.tables import CURVE_COLUMNS, TABLE_COLUMNS, curves_table, runs_table
+
+__all__ = [
+    "COMMITTED",
+    "CURVE_COLUMNS",
+    "PUBLISHED",
+    "TABLE_COLUMNS",
+    "Evaluation",
+    "RunRecord",
+    "Store",
+    "default_store",
+    "merge",
+    "open_store",
+    "runs_folder",
+]
 
 STORE_VERSION = 1
 FILE_NAME = "runs.jsonl"
@@ -34,147 +51,6 @@ COMMITTED = {
     "published-gpu": "the gpu profile, 1e13 to 3e15 FLOPs",
     "published-gpu-checks": "learning rates, batches and CPU specs tried on the GPU; no valley of its own",
 }
-
-#: Columns of `Store.table()`, with their meaning.
-TABLE_COLUMNS = {
-    "params": "all weights",
-    "params_non_embedding": "weights without the token embedding",
-    "tokens": "training tokens seen",
-    "flops": "training FLOPs by the full count",
-    "budget": "FLOPs aimed at: runs of one IsoFLOP curve share it",
-    "val_loss": "held-out loss after the last step, nats a token (empty for a diverged run)",
-    "train_loss": "running mean of the training loss at the end, nats a token",
-    "seed": "seed of the weights and of the data order",
-    "steps": "optimiser steps",
-    "batch_tokens": "tokens a step",
-    "width": "width of the residual stream",
-    "depth": "layers",
-    "context": "tokens a sequence",
-    "vocab": "token values",
-    "head_dim": "key size of one attention head",
-    "lr": "peak learning rate",
-    "warmup_steps": "steps of linear warm-up",
-    "schedule": "course of the learning rate: cosine, linear or constant",
-    "corpus": "name of the text",
-    "status": "finished or diverged",
-    "seconds": "wall-clock seconds of the run",
-    "device": "hardware it ran on",
-    "versions": "versions of torch and Python",
-    "spec_hash": "key of the run: the hash of its spec",
-}
-CURVE_COLUMNS = {
-    "spec_hash": "key of the run",
-    "step": "optimiser steps so far",
-    "tokens": "training tokens so far",
-    "flops": "training FLOPs so far, full count",
-    "val_loss": "held-out loss on the curve's blocks, nats a token",
-    "train_loss": "running mean of the training loss, nats a token",
-    "params": "all weights",
-    "params_non_embedding": "weights without embeddings",
-    "budget": "FLOPs aimed at",
-    "width": "width of the residual stream",
-    "seed": "seed of the run",
-    "steps": "steps of the whole run",
-}
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One point of a run's curve: losses in nats a token after `step` steps."""
-
-    step: int
-    val_loss: float
-    train_loss: float
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What one run gave. Losses in nats a token; `val_loss` is None exactly when the run diverged."""
-
-    spec: RunSpec
-    val_loss: float | None
-    curve: tuple[Evaluation, ...]
-    status: str
-    stopped_at: int
-    seconds: float
-    device: str
-    versions: dict[str, str]
-    corpus_sha256: str
-
-    def __post_init__(self) -> None:
-        if self.status not in ("finished", "diverged"):
-            raise ValueError(f"status {self.status!r} of run {self.key} is neither finished nor diverged")
-        if (self.val_loss is None) != (self.status == "diverged"):
-            raise ValueError(f"run {self.key}: status {self.status} does not go with loss {self.val_loss}")
-        if self.val_loss is not None and not math.isfinite(self.val_loss):
-            raise ValueError(f"run {self.key}: the loss {self.val_loss} is not finite")
-
-    @property
-    def key(self) -> str:
-        """The spec's hash."""
-        return self.spec.spec_hash
-
-    def same_result(self, other: RunRecord) -> bool:
-        """Whether both records hold the same losses, bit for bit (wall-clock time may differ)."""
-        return (self.spec, self.status, self.val_loss, self.curve) == (
-            other.spec,
-            other.status,
-            other.val_loss,
-            other.curve,
-        )
-
-    def to_line(self) -> str:
-        """One line of JSON, without the newline."""
-        values = asdict(self)
-        values["curve"] = [[e.step, e.val_loss, e.train_loss] for e in self.curve]
-        return json.dumps({"key": self.key, **values}, allow_nan=False, separators=(",", ":"))
-
-    @classmethod
-    def from_values(cls, values: dict) -> RunRecord:
-        """The inverse of `to_line`, parsed; raise `ValueError` where the key does not fit the spec."""
-        values = dict(values)
-        key = values.pop("key")
-        values["spec"] = RunSpec(**values["spec"])
-        values["curve"] = tuple(Evaluation(*point) for point in values["curve"])
-        record = cls(**values)
-        if record.key != key:
-            raise ValueError(f"record {key} does not hash to its key ({record.key}): its spec was changed")
-        return record
-
-    def row(self) -> dict[str, object]:
-        """This run as a row of `Store.table()`."""
-        spec, shape = self.spec, self.spec.shape
-        known: dict[str, object] = {
-            "params": shape.params,
-            "params_non_embedding": shape.params_non_embedding,
-            "val_loss": math.nan if self.val_loss is None else self.val_loss,
-            "train_loss": self.curve[-1].train_loss if self.curve else math.nan,
-            "versions": " ".join(f"{k}={v}" for k, v in sorted(self.versions.items())),
-            "spec_hash": self.key,
-        }
-        return {
-            name: known.get(name, getattr(self, name, getattr(spec, name, None))) for name in TABLE_COLUMNS
-        }
-
-    def curve_rows(self) -> Iterator[dict[str, object]]:
-        """The evaluations of this run as rows of `Store.curves()`."""
-        spec, shape = self.spec, self.spec.shape
-        for point in self.curve:
-            tokens = point.step * spec.batch_tokens
-            yield {
-                "spec_hash": self.key,
-                "step": point.step,
-                "tokens": tokens,
-                "flops": tokens * shape.flops_per_token("full"),
-                "val_loss": point.val_loss,
-                "train_loss": point.train_loss,
-                "params": shape.params,
-                "params_non_embedding": shape.params_non_embedding,
-                "budget": spec.budget,
-                "width": spec.width,
-                "seed": spec.seed,
-                "steps": spec.steps,
-            }
 
 
 class Store:
@@ -228,7 +104,7 @@ class Store:
             )
 
     @contextmanager
-    def _locked(self) -> Iterator:
+    def _locked(self) -> Iterator[FileIO]:
         """Open the file for appending under an exclusive lock that the system drops with the process."""
         with self.file.open("ab+", buffering=0) as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -257,7 +133,7 @@ class Store:
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{self.file}, line {self._line}: {error}") from None
         known = self._records.setdefault(record.key, record)
-        if not known.same_result(record):
+        if known is not record and not known.same_result(record):
             raise ValueError(
                 f"{self.file}, line {self._line}: run {record.key} stands there twice, differently"
             )
@@ -270,20 +146,42 @@ class Store:
 
     def append(self, record: RunRecord) -> bool:
         """Add a record; False if it is there already; `ValueError` if it is there with another result."""
+        return bool(self.extend([record]))
+
+    def extend(self, records: Iterable[RunRecord]) -> int:
+        """Add the records that are not there yet, all or none; return how many these were.
+
+        Raises `ValueError` where one of them is there, or comes twice, with different results.
+        """
         with self._locked() as handle:
             self._refresh()
-            known = self._records.get(record.key)
-            if known is not None:
+            new: dict[str, RunRecord] = {}
+            for record in records:
+                known = self._records.get(record.key) or new.setdefault(record.key, record)
                 if not known.same_result(record):
                     raise ValueError(
                         f"run {record.key} is in {self.file} with another result "
                         f"({known.val_loss} there, {record.val_loss} here); keep the two in separate stores"
                     )
-                return False
-            seal = b"\n" if self._fragment else b""
-            handle.write(seal + record.to_line().encode() + b"\n")
+            lines = b"".join(record.to_line().encode() + b"\n" for record in new.values())
+            if lines:
+                self._write(handle, (b"\n" if self._fragment else b"") + lines)
+        return len(new)
+
+    def _write(self, handle: FileIO, data: bytes) -> None:
+        """Put `data` at the end of the file and on the disk, whole or not at all."""
+        end = handle.seek(0, os.SEEK_END)
+        try:
+            while data:
+                data = data[handle.write(data) :]
             os.fsync(handle.fileno())
-        return True
+        except BaseException as error:
+            handle.truncate(end)
+            if isinstance(error, OSError):
+                raise ValueError(
+                    f"cannot write to {self.file}: {error.strerror}; what was there is unchanged"
+                ) from None
+            raise
 
     def records(self) -> list[RunRecord]:
         """All records in the order written."""
@@ -296,20 +194,36 @@ class Store:
 
     def table(self) -> pd.DataFrame:
         """One row a run, columns `TABLE_COLUMNS`, sorted by budget, params and seed."""
-        rows = [record.row() for record in self.records()]
-        frame = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
-        return frame.sort_values(["budget", "params", "seed", "spec_hash"], ignore_index=True)
+        return runs_table(self.records())
 
     def curves(self) -> pd.DataFrame:
         """One row an evaluation, columns `CURVE_COLUMNS`, sorted by run and step."""
-        rows = [row for record in self.records() for row in record.curve_rows()]
-        frame = pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
-        return frame.sort_values(["budget", "params", "seed", "spec_hash", "step"], ignore_index=True)
+        return curves_table(self.records())
 
 
 def merge(sources: Iterable[Store], into: Store) -> int:
-    """Append every record of `sources` to `into`; return how many were new; conflicts raise `ValueError`."""
-    return sum(into.append(record) for store in sources for record in store.records())
+    """Add every record of `sources` to `into`; return how many were new.
+
+    Where two stores hold different results of a run, `ValueError` says how many such runs there are and
+    names the first, and nothing is written.
+    """
+    seen: dict[str, tuple[RunRecord, Store]] = {}
+    conflicts: dict[str, str] = {}
+    for store in (into, *sources):
+        for key, record in store.by_key().items():
+            first, where = seen.setdefault(key, (record, store))
+            if not first.same_result(record):
+                conflicts.setdefault(
+                    key, f"{first.val_loss} in {where.folder}, {record.val_loss} in {store.folder}"
+                )
+    if conflicts:
+        key, losses = next(iter(conflicts.items()))
+        what = "1 run has" if len(conflicts) == 1 else f"{len(conflicts)} runs have"
+        raise ValueError(
+            f"{what} different results in these stores, the first {key} ({losses}); "
+            "nothing was written; keep such stores apart"
+        )
+    return into.extend(record for record, _ in seen.values())
 
 
 def runs_folder() -> Path:
