@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import platform
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,14 @@ def make_engine(spec: RunSpec, rows: np.ndarray, device: torch.device, kind: str
         from minichin.engine_cuda import CudaEngine
 
         return CudaEngine(spec, rows, device)
+    from minichin.engine_cpu import CpuEngine, NoCompiledEngine
+
+    try:
+        return CpuEngine(spec, rows)
+    except NoCompiledEngine as reason:
+        if kind == "compiled":
+            raise ValueError(f"no compiled engine: {reason}; use the engine torch") from None
+        warnings.warn(f"{reason}: the reference engine trains, several times slower", stacklevel=2)
     return EagerEngine(spec, rows, device)
 
 
