@@ -33,7 +33,7 @@ from minichin.plain_gpt import PlainGPT, PlainLoop, nanogpt
 from minichin.plan import RunSpec
 from minichin.train import make_engine
 
-WARM_STEPS = 4
+WARM_STEPS = {"cpu": 1, "cuda": 4}  # on a GPU three are launched one by one, then graphs are recorded
 TRIAL_STEPS = 1024
 CEILING_SHARE = 0.05  # of a contender's time in a round, for each product
 
@@ -66,8 +66,9 @@ def stacked(spec: RunSpec, rows: np.ndarray, device: torch.device) -> Ours:
 
 def steps_a_round(contender: Contender, clock: Clock, seconds: float) -> int:
     """How many steps fill `seconds`, from doubling numbers of steps after a few; at least one."""
-    contender.take(WARM_STEPS)
-    steps, taken = 1, WARM_STEPS
+    warm = WARM_STEPS[clock.device.type]
+    contender.take(warm)
+    steps, taken = 1, warm
     while True:
         took = clock.slot(steps, partial(contender.take, steps)).seconds
         taken += steps
@@ -141,14 +142,14 @@ def cell(
     width: int, batch_tokens: int, sizes: Sizes, made: dict[str, Callable], clock: Clock, ceiling: Ceiling
 ) -> dict[str, Any]:
     """Measure one width and number of tokens a step."""
-    trial = cell_spec(width, batch_tokens, TRIAL_STEPS)
+    trial, warm = cell_spec(width, batch_tokens, TRIAL_STEPS), WARM_STEPS[clock.device.type]
     contenders, about = {}, {}
     for name, make in made.items():
         first = make(trial)
         steps = steps_a_round(first, clock, sizes.seconds)
         _close(first)
-        contender = make(cell_spec(width, batch_tokens, WARM_STEPS + steps * sizes.rounds))
-        contender.take(WARM_STEPS)
+        contender = make(cell_spec(width, batch_tokens, warm + steps * sizes.rounds))
+        contender.take(warm)
         contenders[name] = (contender, steps)
         about[name] = {
             "engine": contender.engine.name if isinstance(contender, Ours) else None,
