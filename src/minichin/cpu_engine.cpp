@@ -44,7 +44,7 @@ typedef long size;
 
 inline vec load(const float *p) { return *(const vec *)p; }
 inline void store(float *p, vec v) { *(vec *)p = v; }
-inline vec splat(float x) { return vec{} + x; }
+inline vec splat(float x) { return x - vec{}; }  // x + 0 would not do: it changes the sign of -0
 inline float sum(vec v) {
     float total = 0;
     for (int i = 0; i < LANES; i++) total += v[i];

@@ -2,7 +2,7 @@
 
 Decisions:
 - What was measured against it is told in the book's lab log. The file needs a C++ compiler and nothing else;
-  it is compiled for the processor at hand, and kept under a name made of its text, the compiler and processor.
+  it is compiled for the processor at hand and kept under a name made of its text, compiler and processor.
 - Python hands over some steps at a time: token ids and the numbers of AdamW; weights and moments are numpy
   arrays here, in the order of `engine_torch.flatten`, so a state is the same thing in both engines.
 - The compiled code runs without Python's lock, on the calling thread alone.
@@ -81,7 +81,7 @@ def _compile(compiler: str, target: Path) -> None:
 
 @cache
 def library() -> ctypes.CDLL:
-    """The compiled engine, built where it is missing; `NoCompiledEngine` with the reason where it can't be."""
+    """The compiled engine, built where it is missing; `NoCompiledEngine` where it can't be had."""
     compiler = _compiler()
     try:
         version = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=60).stdout
@@ -132,13 +132,11 @@ class CpuEngine:
 
     def _adam(self, steps: range) -> np.ndarray:
         """(steps, 8): learning rate, decay, clip, both betas, epsilon, both bias corrections."""
-        spec, (first, second) = self.spec, BETAS
-        table = [
-            (spec.lr * lr_factor(step, spec), spec.weight_decay, spec.clip, first, second, EPSILON)
-            + (1 - first ** (step + 1), 1 - second ** (step + 1))
-            for step in steps
-        ]
-        return np.array(table, dtype=np.float32)
+        spec, table = self.spec, np.empty((len(steps), 8), dtype=np.float32)
+        table[:, 0] = [spec.lr * lr_factor(step, spec) for step in steps]
+        table[:, 1:6] = (spec.weight_decay, spec.clip, *BETAS, EPSILON)
+        table[:, 6:] = [[1 - beta ** (step + 1) for beta in BETAS] for step in steps]
+        return table
 
     def advance(self, stop: int, progress: Progress | None = None) -> None:
         while self.step < stop:
@@ -164,7 +162,7 @@ class CpuEngine:
                 progress(self.step, float(self.smooth))
 
     def gradient(self, ids: np.ndarray) -> tuple[float, np.ndarray]:
-        """Mean loss (nats a token) of (sequences, context + 1) ids, and its gradient by every weight, flat."""
+        """Mean loss of (sequences, context + 1) ids, nats a token, and its gradient by every weight, flat."""
         ids, grads = np.ascontiguousarray(ids, dtype=np.int32), np.zeros_like(self.weights)
         count = ctypes.c_int64(len(ids))
         loss = self.library.minichin_gradient(self.model, _at(self.weights), _at(ids), count, _at(grads))
