@@ -57,6 +57,7 @@ DEVICES = (
     Size("one H200", 141e9, "NVIDIA's data sheet"),
     Size("eight H200", 8 * 141e9, "NVIDIA's data sheet"),
 )
+H200_PEAK = 989e12  # FLOP/s in bfloat16 without sparsity, NVIDIA's data sheet
 #: GPU-hours between unexpected interruptions: 419 in 54 days on 16,384 GPUs (Llama 3, arXiv 2407.21783).
 LLAMA_HOURS_BETWEEN_FAILURES = 16_384 * 54 * 24 / 419
 
@@ -220,10 +221,10 @@ def changes(n_opt: PowerLaw, d_opt: PowerLaw, text_bytes: float) -> list[Change]
         Change("another text", "this one is read four times", float(d_opt.inverse(FOUR_EPOCHS * text_bytes))),
         Change(
             "word pieces",
-            "32,000 take a quarter of the weights",
+            "32,000 take less than a quarter of the weights",
             _at(n_opt, shape_of(worded, vocab=PAPER_VOCAB)),
         ),
-        Change("a context of 2,048", "it takes a quarter of the FLOPs", _at(n_opt, shape_of(wide))),
+        Change("a context of 2,048", "it takes less than a quarter of the FLOPs", _at(n_opt, shape_of(wide))),
         Change("several GPUs a run", "one H200 is full", float(n_opt.inverse(DEVICES[1].bytes / 16))),
     ]
     return sorted(found, key=lambda change: change.flops)

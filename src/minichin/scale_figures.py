@@ -40,16 +40,17 @@ def plot_shares(ax: Axes, ladders: Sequence[Ladder]) -> Axes:
 
 
 def mark(ax: Axes, places: Mapping[str, float], *, upright: bool) -> None:
-    """Draw grey lines at named places, upright at x or level at y, with their names along them."""
+    """Draw grey lines with their names at places on a logarithmic axis: upright at x, or level at y."""
     for name, place in places.items():
         line = ax.axvline if upright else ax.axhline
         line(place, color=GREY, linestyle=":", linewidth=1)
+        left = upright or place > np.sqrt(np.prod(ax.get_ylim()))  # where rising lines leave room
         text = ax.annotate(
             name,
-            (place, 0.02) if upright else (0.02, place),
+            (place, 0.02) if upright else (0.02 if left else 0.98, place),
             xycoords=("data", "axes fraction") if upright else ("axes fraction", "data"),
             rotation=90 if upright else 0,
-            ha="right" if upright else "left",
+            ha="left" if left and not upright else "right",
             va="bottom",
             fontsize="small",
         )
@@ -62,6 +63,8 @@ def plot_hours(
     """Draw the hours of whole sweeps against their largest budget, a line a device, and named budgets."""
     for (name, values), colour in zip(hours.items(), OKABE_ITO, strict=False):
         ax.plot(flops, values, color=colour, label=name)
+    lowest = min(float(np.min(values)) for values in hours.values())
+    ax.set_ylim(lowest / 1000, None)  # room for the names
     finish(ax, f"largest budget: {FLOPS['full']}", "hours of one worker", log_x=True, log_y=True)
     ax.legend(loc="upper left", frameon=False, fontsize="small")
     mark(ax, marks, upright=True)
