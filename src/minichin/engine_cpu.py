@@ -1,7 +1,7 @@
 """The engine for a CPU core: one C++ file, compiled on first use and kept in the user's cache folder.
 
 Decisions:
-- What was measured against it is told in the book's lab log. The file needs a C++ compiler and nothing else;
+- Why it is our own, and what it does on one machine, is told in the book's lab log. The file needs a C++ compiler and nothing else;
   it is compiled for the processor at hand and kept under a name made of its text, compiler and processor.
 - Python hands over some steps at a time: token ids and the numbers of AdamW; weights and moments are numpy
   arrays here, in the order of `engine_torch.flatten`, so a state is the same thing in both engines.
