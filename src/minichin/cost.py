@@ -4,7 +4,7 @@ Decisions
 - FLOPs and tokens are those of the steps that were taken, by the full count; evaluations count in the seconds
   but not in the FLOPs.
 - Seconds are the records' own, of one single-threaded worker on a CPU: core-seconds. Runs that shared a GPU
-  side by side each count the whole time, so there FLOP/s are a lower bound.
+  side by side each count the whole time (runs of one stack their share), so there FLOP/s are a lower bound.
 - A result of `minichin bench train` adds the share of the ceiling, and an energy: each run's FLOPs times the
   joules a FLOP of the nearest cell, by ln width and ln tokens a step. It is used for the runs of the device
   that it names; that it is of the same machine is for the caller to see to, as records do not name CPUs.
