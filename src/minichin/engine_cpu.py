@@ -2,7 +2,8 @@
 
 Decisions:
 - Why it is our own, and what it does on one machine, is told in the book's lab log.
-- It needs a C++ compiler and nothing else. It is compiled for the processor at hand and kept under a name made of its text, compiler and processor.
+- It needs a C++ compiler and nothing else. It is compiled for the processor at hand and
+  kept under a name made of its text, the compiler and the processor.
 - Python hands over some steps at a time: token ids and the numbers of AdamW; weights and moments are numpy
   arrays here, in the order of `engine_torch.flatten`, so a state is the same thing in both engines.
 - The compiled code runs without Python's lock, on the calling thread alone.
