@@ -118,6 +118,7 @@ def train(
     train_rows = blocks(corpus.train, spec.context)
     if not len(train_rows):
         raise ValueError(f"corpus {corpus.name!r} is too short: {len(corpus.train)} training tokens")
+    _held_out(spec, corpus)  # a text too short is refused before a model is made
     started = time.perf_counter()
     run = _Run(spec, corpus, where, make_engine(spec, train_rows, where, engine), checkpoint)
     try:
