@@ -118,9 +118,8 @@ def train(
     train_rows = blocks(corpus.train, spec.context)
     if not len(train_rows):
         raise ValueError(f"corpus {corpus.name!r} is too short: {len(corpus.train)} training tokens")
-    _held_out(spec, corpus)  # a text too short is refused before a model is made
-    started = time.perf_counter()
-    run = _Run(spec, corpus, where, make_engine(spec, train_rows, where, engine), checkpoint)
+    held_out, started = _held_out(spec, corpus), time.perf_counter()
+    run = _Run(spec, corpus, held_out, where, make_engine(spec, train_rows, where, engine), checkpoint)
     try:
         val_loss = run.to_the_end(progress)
     finally:
@@ -142,10 +141,16 @@ class _Run:
     """A run on its way: the engine, the curve so far, and where they are kept."""
 
     def __init__(
-        self, spec: RunSpec, corpus: Corpus, device: torch.device, engine: Engine, file: Path | None
+        self,
+        spec: RunSpec,
+        corpus: Corpus,
+        held_out: tuple[np.ndarray, np.ndarray],
+        device: torch.device,
+        engine: Engine,
+        file: Path | None,
     ) -> None:
         self.spec, self.engine, self.file = spec, engine, file
-        self.rows, self.curve_rows = _held_out(spec, corpus)
+        self.rows, self.curve_rows = held_out
         self.versions = {
             "torch": torch.__version__,
             "python": platform.python_version(),
