@@ -22,6 +22,7 @@ SHAPES = [
     {"width": 64, "head_dim": 16, "depth": 3, "context": 64, "batch_tokens": 256},
     {"width": 64, "head_dim": 64, "depth": 2, "context": 5, "batch_tokens": 5 * 70},
     {"width": 128, "head_dim": 32, "context": 300, "batch_tokens": 600},
+    {"width": 8, "head_dim": 2, "context": 3, "batch_tokens": 3, "vocab": 1001},
 ]
 
 
@@ -100,6 +101,15 @@ def test_wild_runs_end_as_the_reference_does(text, lr):
     spec = tiny(steps=200, lr=lr)
     ours, theirs = (train.train(spec, text, device="cpu", engine=kind) for kind in ("compiled", "torch"))
     assert ours.status == theirs.status
+
+
+def test_tokens_beyond_the_vocabulary_are_refused(text):
+    """A text whose tokens the model does not know is refused in words, in training and in evaluation."""
+    with pytest.raises(ValueError, match="beyond the vocabulary of 100"):
+        train.train(tiny(vocab=100), text, device="cpu", engine="compiled")
+    ours, _ = pair(tiny(), text)
+    with pytest.raises(ValueError, match="token 300 of the text is beyond the vocabulary of 256"):
+        ours.evaluate(np.full((2, 33), 300))
 
 
 def test_without_a_compiler(text, monkeypatch, tmp_path):

@@ -242,7 +242,7 @@ struct Model {
         make(looked, vocab * width);
         make(scale, tokens);
         make(logits, tokens * vocab);
-        make(wide, tokens * widest);
+        make(wide, tokens * widest > padded(vocab) ? tokens * widest : padded(vocab));
         make(squares, tokens * inner);
         for (Buffer *buffer : {&left, &right, &values}) make(*buffer, padded(head) * span + span * span);
         make(panel, padded(widest > vocab ? widest : vocab) * tokens);

@@ -139,10 +139,17 @@ class CpuEngine:
         table[:, 6:] = [[1 - beta ** (step + 1) for beta in BETAS] for step in steps]
         return table
 
+    def _ids(self, rows: np.ndarray) -> np.ndarray:
+        """Token ids as the compiled code reads them, all of them in the vocabulary."""
+        ids = np.ascontiguousarray(rows, dtype=np.int32)
+        if ids.size and not 0 <= ids.min() <= ids.max() < self.spec.vocab:
+            raise ValueError(f"token {ids.max()} of the text is beyond the vocabulary of {self.spec.vocab}")
+        return ids
+
     def advance(self, stop: int, progress: Progress | None = None) -> None:
         while self.step < stop:
             steps = range(self.step, min(stop, self.step + max(1, int(SLICE / self.pace))))
-            ids = self.rows[self.order[steps.start : steps.stop]].astype(np.int32)
+            ids = self._ids(self.rows[self.order[steps.start : steps.stop]])
             losses, adam = np.empty(len(steps), dtype=np.float32), self._adam(steps)
             began = time.perf_counter()
             self.library.minichin_steps(
@@ -164,7 +171,7 @@ class CpuEngine:
 
     def gradient(self, ids: np.ndarray) -> tuple[float, np.ndarray]:
         """Mean loss of (sequences, context + 1) ids, nats a token, and its gradient by every weight, flat."""
-        ids, grads = np.ascontiguousarray(ids, dtype=np.int32), np.zeros_like(self.weights)
+        ids, grads = self._ids(ids), np.zeros_like(self.weights)
         count = ctypes.c_int64(len(ids))
         loss = self.library.minichin_gradient(self.model, _at(self.weights), _at(ids), count, _at(grads))
         return loss, grads
@@ -175,7 +182,7 @@ class CpuEngine:
     def evaluate(self, rows: np.ndarray) -> float:
         total = 0.0
         for start in range(0, len(rows), EVAL_SEQUENCES):
-            ids = rows[start : start + EVAL_SEQUENCES].astype(np.int32)
+            ids = self._ids(rows[start : start + EVAL_SEQUENCES])
             count = ctypes.c_int64(len(ids))
             total += self.library.minichin_loss(self.model, _at(self.weights), _at(ids), count) * len(ids)
         return total / len(rows)

@@ -17,7 +17,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -110,7 +110,8 @@ class RunSpec:
     @cached_property
     def spec_hash(self) -> str:
         """Sixteen hex digits that identify the spec; the key of the runs store."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # asdict would copy each
+        text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -29,7 +29,7 @@ from minichin.plan import RunSpec
 from minichin.runs import Evaluation, RunRecord
 from minichin.shape import ModelShape
 from minichin.stack_engine import StackEngine
-from minichin.train import DIVERGED_ABOVE, _held_out, choose_device, describe_device, evaluation_steps
+from minichin.train import DIVERGED_ABOVE, choose_device, describe_device, evaluation_steps, held_out
 
 #: Runs in one stack. As many as were trained side by side on streams before; more cost memory and, as runs
 #: end one by one, buy less. Not measured yet: no GPU was at hand.
@@ -184,7 +184,7 @@ def _stretch(
 def _evaluate(engine: StackEngine, place: int, corpus: Corpus, curve: list[Evaluation]) -> _End | None:
     """Add a point to the curve of the run at `place`; tell whether the run ends there."""
     spec = engine.specs[place]
-    all_rows, curve_rows = _held_out(spec, corpus)
+    all_rows, curve_rows = held_out(spec, corpus)
     loss = engine.evaluate(curve_rows, place)
     if not loss < DIVERGED_ABOVE * math.log(spec.vocab):
         return _End(place, engine.step, None)

@@ -62,7 +62,7 @@ def describe_device(device: torch.device) -> str:
     return f"cpu: {platform.machine()}"
 
 
-def _held_out(spec: RunSpec, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+def held_out(spec: RunSpec, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
     """The held-out blocks of the final loss, and those of the curve (a prefix of them)."""
     rows = blocks(corpus.valid, spec.context)[: spec.valid_tokens // spec.context]
     if not len(rows):
@@ -118,8 +118,8 @@ def train(
     train_rows = blocks(corpus.train, spec.context)
     if not len(train_rows):
         raise ValueError(f"corpus {corpus.name!r} is too short: {len(corpus.train)} training tokens")
-    held_out, started = _held_out(spec, corpus), time.perf_counter()
-    run = _Run(spec, corpus, held_out, where, make_engine(spec, train_rows, where, engine), checkpoint)
+    rows, started = held_out(spec, corpus), time.perf_counter()
+    run = _Run(spec, corpus, rows, where, make_engine(spec, train_rows, where, engine), checkpoint)
     try:
         val_loss = run.to_the_end(progress)
     finally:
@@ -144,13 +144,13 @@ class _Run:
         self,
         spec: RunSpec,
         corpus: Corpus,
-        held_out: tuple[np.ndarray, np.ndarray],
+        rows: tuple[np.ndarray, np.ndarray],
         device: torch.device,
         engine: Engine,
         file: Path | None,
     ) -> None:
         self.spec, self.engine, self.file = spec, engine, file
-        self.rows, self.curve_rows = held_out
+        self.rows, self.curve_rows = rows
         self.versions = {
             "torch": torch.__version__,
             "python": platform.python_version(),
