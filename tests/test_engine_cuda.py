@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from minichin import corpus, sweep
+from minichin.drive import Queue, drive
 from minichin.engine import Engine, blocks
 from minichin.engine_cuda import CudaEngine, memory
 from minichin.engine_torch import EagerEngine, batches
 from minichin.plan import RunSpec, plan
 from minichin.progress import SweepDisplay
 from minichin.runs import Store, open_store
+from minichin.workers import LocalPool
 from tests.test_train import tiny
 
 CPU = torch.device("cpu")
@@ -132,21 +134,12 @@ def test_threads_sweep_like_processes(tmp_path):
     specs = [tiny(seed=seed, steps=40) for seed in range(3)]
     store = Store(tmp_path / "threads")
     with SweepDisplay(specs, specs, enabled=False) as display:
-        sweep._drive(specs, store, [sweep._Worker("cpu", thread=True) for _ in range(2)], None, display)
+        pool = LocalPool(2, checkpoints=tmp_path, device="cpu", engine="auto", threads=True)
+        drive(Queue(specs, None), pool, store, display)
     processes = sweep.sweep(specs, tmp_path / "processes", workers=2, device="cpu", progress=False)
     ours, theirs = store.by_key(), processes.by_key()
     assert len(ours) == 3
     assert all(ours[key].same_result(theirs[key]) for key in theirs)
-
-
-def test_runs_too_long_for_the_time_left_are_not_started():
-    """A sweep with a limit passes over what would not finish, by the pace seen so far, and takes the next."""
-    long, short = tiny(steps=1000), tiny(steps=10)
-    queue = sweep._Queue([long, short], time_limit=60.0)
-    queue.pace.see(long, 100, 20.0)
-    assert queue.next() == short
-    assert queue.next() is None
-    assert sweep._Queue([long, short], time_limit=None).next() == long
 
 
 def test_committed_gpu_records_follow_the_recipe():

@@ -1,5 +1,6 @@
 """The sweep: resumes, survives kill -9 at any moment, stops cleanly, and equals an undisturbed one."""
 
+import dataclasses
 import os
 import random
 import signal
@@ -13,16 +14,18 @@ from minichin import corpus, sweep
 from minichin.plan import RunSpec
 from minichin.runs import Store, default_store
 from minichin.train import train
+from minichin.unfinished import Unfinished
 
 # A driver of its own: ten short runs, so that a kill may fall before, in, between or after any of them.
 DRIVER = """
 import sys
 from minichin import sweep
-from tests.test_sweep import specs
+from tests import test_sweep
 if __name__ == "__main__":
-    sweep.sweep(specs(), sys.argv[1], workers=2)
+    sweep.sweep(getattr(test_sweep, sys.argv[2])(), sys.argv[1], workers=2, engine=sys.argv[3])
 """
 LIMIT = 120
+SECONDS = (2, 3, 4, 5.5, 7.5, 10, 15, 22, 33, 50, 75)
 
 
 def specs() -> list[RunSpec]:
@@ -48,10 +51,23 @@ def specs() -> list[RunSpec]:
     ]
 
 
+def long_specs() -> list[RunSpec]:
+    """Two runs of some seconds each."""
+    return [dataclasses.replace(spec, steps=2500, curve_points=6) for spec in specs()[:2]]
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Store:
     """The store of a sweep that nobody disturbed."""
     return sweep.sweep(specs(), tmp_path_factory.mktemp("undisturbed"), workers=1, progress=False)
+
+
+@pytest.fixture(scope="module")
+def undisturbed_long(tmp_path_factory) -> Store:
+    """The store of the long runs, trained in one go."""
+    return sweep.sweep(
+        long_specs(), tmp_path_factory.mktemp("long"), workers=2, engine="torch", progress=False
+    )
 
 
 def same_runs(one: Store, two: Store) -> bool:
@@ -60,10 +76,10 @@ def same_runs(one: Store, two: Store) -> bool:
     return a.keys() == b.keys() and all(a[key].same_result(b[key]) for key in a)
 
 
-def start(store) -> subprocess.Popen:
+def start(store, what: str = "specs", engine: str = "auto") -> subprocess.Popen:
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     return subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(store)],
+        [sys.executable, "-c", DRIVER, str(store), what, engine],
         cwd=root,
         start_new_session=True,
         stdout=subprocess.DEVNULL,
@@ -127,6 +143,45 @@ def test_interrupt_stops_cleanly(tmp_path, undisturbed):
     assert same_runs(Store(tmp_path), undisturbed)
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+def test_a_run_goes_on_where_it_was(tmp_path, undisturbed_long, how):
+    """Runs in training when the driver is killed or interrupted go on from there, to the same record.
+
+    The workers of a killed driver save their runs by themselves. The next sweep says that it goes on, ends as
+    an undisturbed one does, bit for bit, and leaves no checkpoint behind.
+    """
+    store = Store(tmp_path)
+    for seconds in SECONDS:  # until the end falls into the training
+        driver = start(tmp_path, "long_specs", "torch")
+        time.sleep(seconds)
+        driver.send_signal(how)
+        driver.communicate(timeout=LIMIT)
+        assert group_is_gone(driver.pid, within=30)
+        begun = Unfinished(store).steps(long_specs())
+        if any(begun.values()):
+            break
+    assert all(0 < steps < 2500 for steps in begun.values())
+    last = start(tmp_path, "long_specs", "torch")
+    _, errors = last.communicate(timeout=LIMIT)
+    assert last.returncode == 0, errors
+    assert "going on after step" in errors
+    assert same_runs(store, undisturbed_long)
+    assert not (tmp_path / "unfinished").exists()
+
+
+def test_checkpoints_of_finished_runs_are_cleared(tmp_path, undisturbed):
+    """What a crash left between a record and the removal of its checkpoint goes with the next sweep."""
+    store = Store(tmp_path)
+    for record in undisturbed.records():
+        store.append(record)
+    left = tmp_path / "unfinished" / f"{specs()[0].spec_hash}.npz"
+    left.parent.mkdir()
+    left.write_bytes(b"torn")
+    left.with_name(f"{left.name}.1234.part").write_bytes(b"torn")
+    sweep.sweep(specs(), store, progress=False)
+    assert not left.parent.exists()
+
+
 def test_finished_runs_are_not_repeated(undisturbed):
     """A sweep over a full store trains nothing and changes nothing."""
     before = undisturbed.file.stat()
@@ -152,6 +207,17 @@ def test_time_limit(tmp_path):
     assert len(store.records()) < 10
 
 
+def test_a_run_longer_than_the_limit_goes_on_slice_by_slice(tmp_path, undisturbed_long):
+    """Runs longer than every slice are trained over several, and end as if in one go, bit for bit."""
+    wanted = long_specs()
+    for seconds in SECONDS:  # a slow machine does not even begin in the first of them
+        store = sweep.sweep(wanted, tmp_path, workers=2, time_limit=seconds, engine="torch", progress=False)
+        if not sweep.missing(wanted, store):
+            break
+    assert same_runs(store, undisturbed_long)
+    assert not (tmp_path / "unfinished").exists()
+
+
 def test_another_version_of_the_text_is_refused(tmp_path, undisturbed):
     """Runs on a changed text are not mixed into a store; the error names text and store."""
     line = undisturbed.file.read_text().splitlines()[1]
@@ -170,9 +236,7 @@ def test_workers_must_be_positive(tmp_path):
 
 def test_a_failing_run_is_told(tmp_path):
     """A run that fails in a worker ends the sweep with its width, budget and error."""
-    import dataclasses
-
-    bad = dataclasses.replace(specs()[0], context=60_000, batch_tokens=60_000)
+    bad = dataclasses.replace(specs()[0], valid_tokens=16)
     with pytest.raises(sweep.SweepError, match=r"width 8 at 1e\+09 FLOPs, seed 0: ValueError: corpus 'help'"):
         sweep.sweep([bad], tmp_path, workers=1, progress=False)
 

@@ -61,6 +61,13 @@ def plan_command(
 @click.option("--workers", type=int, help="Worker processes (default: one a core; on a GPU 8, as threads).")
 @click.option("--time-limit", help="Stop after this time, for example 9m; run again to go on.")
 @DEVICE
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "torch", "compiled"]),
+    default="auto",
+    show_default=True,
+    help="The reference (torch), the compiled one, or the fastest that runs here.",
+)
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def sweep_command(
     profile: str,
@@ -69,6 +76,7 @@ def sweep_command(
     workers: int | None,
     time_limit: str | None,
     device: str | None,
+    engine: str,
     quiet: bool,
 ) -> None:
     """Train the runs of a profile that its store does not hold yet."""
@@ -94,6 +102,7 @@ def sweep_command(
         workers=workers,
         time_limit=limit,
         device=device,
+        engine=engine,
         progress=not quiet,
     )
     left = len(sweep.missing(all_runs, done))
