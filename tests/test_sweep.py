@@ -25,7 +25,8 @@ if __name__ == "__main__":
     sweep.sweep(getattr(test_sweep, sys.argv[2])(), sys.argv[1], workers=2, engine=sys.argv[3])
 """
 LIMIT = 120
-SECONDS = (2, 3, 4, 5.5, 7.5, 10, 15, 22, 33, 50, 75)
+SECONDS = (3, 5, 8, 12, 18, 27, 40)
+LONG_STEPS = 2500
 
 
 def specs() -> list[RunSpec]:
@@ -52,8 +53,9 @@ def specs() -> list[RunSpec]:
 
 
 def long_specs() -> list[RunSpec]:
-    """Two runs of some seconds each."""
-    return [dataclasses.replace(spec, steps=2500, curve_points=6) for spec in specs()[:2]]
+    """A short run and one of some seconds: when two workers have done the first, the second is on its way."""
+    short, other = specs()[:2]
+    return [short, dataclasses.replace(other, steps=LONG_STEPS, curve_points=6)]
 
 
 @pytest.fixture(scope="module")
@@ -151,16 +153,19 @@ def test_a_run_goes_on_where_it_was(tmp_path, undisturbed_long, how):
     an undisturbed one does, bit for bit, and leaves no checkpoint behind.
     """
     store = Store(tmp_path)
-    for seconds in SECONDS:  # until the end falls into the training
+    begun: dict[str, int] = {}
+    for longer in (0.0, 3.0, 9.0):  # should the worker with the long run have come late
         driver = start(tmp_path, "long_specs", "torch")
-        time.sleep(seconds)
+        while driver.poll() is None and not store.records():
+            time.sleep(0.02)
+        time.sleep(longer)
         driver.send_signal(how)
         driver.communicate(timeout=LIMIT)
         assert group_is_gone(driver.pid, within=30)
-        begun = Unfinished(store).steps(long_specs())
-        if any(begun.values()):
+        begun = {key: steps for key, steps in Unfinished(store).steps(long_specs()).items() if steps}
+        if begun:
             break
-    assert all(0 < steps < 2500 for steps in begun.values())
+    assert [0 < steps < LONG_STEPS for steps in begun.values()] == [True]
     last = start(tmp_path, "long_specs", "torch")
     _, errors = last.communicate(timeout=LIMIT)
     assert last.returncode == 0, errors
@@ -209,11 +214,14 @@ def test_time_limit(tmp_path):
 
 def test_a_run_longer_than_the_limit_goes_on_slice_by_slice(tmp_path, undisturbed_long):
     """Runs longer than every slice are trained over several, and end as if in one go, bit for bit."""
-    wanted = long_specs()
+    wanted, reached = long_specs(), []
     for seconds in SECONDS:  # a slow machine does not even begin in the first of them
         store = sweep.sweep(wanted, tmp_path, workers=2, time_limit=seconds, engine="torch", progress=False)
         if not sweep.missing(wanted, store):
             break
+        reached.append(sum(Unfinished(store).steps(wanted).values()))
+    assert reached == sorted(reached)
+    assert 0 < reached[-1] < LONG_STEPS
     assert same_runs(store, undisturbed_long)
     assert not (tmp_path / "unfinished").exists()
 
