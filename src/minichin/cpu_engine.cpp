@@ -183,6 +183,20 @@ void product(size m, size n, size k, const float *a, size lda, const float *b, s
     }
 }
 
+// C (m, n) = AᵀB or += with `add`; A (k, m) lies by rows, and a tile's columns of it are gathered in `block` (k, ROWS)
+// first: rows whose distance is a power of two would fight for the same few places of the cache.
+void product_of_columns(size m, size n, size k, const float *a, const float *b, float *c, bool add, float *block) {
+    for (size i = 0; i < m; i += ROWS) {
+        const size rows = m - i < ROWS ? m - i : ROWS;
+        if (rows == ROWS)
+            for (size p = 0; p < k; p++) std::memcpy(block + p * ROWS, a + p * m + i, sizeof(float) * ROWS);
+        else
+            for (size p = 0; p < k; p++)
+                for (size r = 0; r < rows; r++) block[p * ROWS + r] = a[p * m + i + r];
+        product<true>(rows, n, k, block, ROWS, b, k, 0, c + i * n, n, add);
+    }
+}
+
 // ------------------------------------------------------------------------------------------------ model
 
 struct Matrix {  // a weight (out, in), where it lies in the flat weights, and its two packed forms
@@ -199,7 +213,7 @@ struct Model {
     size width, depth, context, vocab, heads, head, inner, sequences, tokens, decayed, params;
     std::vector<Layer> layers;
     Matrix embedding;
-    Buffer stream, norm, scale, logits, spare, grad, looked, wide, squares, left, right, values, panel, slopes;
+    Buffer stream, norm, scale, logits, spare, grad, looked, wide, squares, left, right, values, panel, block, slopes;
     size bytes = 0;
 
     void make(Buffer &buffer, size floats) {
@@ -246,6 +260,7 @@ struct Model {
         make(squares, tokens * inner);
         for (Buffer *buffer : {&left, &right, &values}) make(*buffer, padded(head) * span + span * span);
         make(panel, padded(widest > vocab ? widest : vocab) * tokens);
+        make(block, tokens * ROWS);
         make(slopes, heads);
         for (size h = 0; h < heads; h++) slopes[h] = std::pow(2.0, -4.0 * (h + 1) / heads);
     }
@@ -270,7 +285,7 @@ void forward(const Matrix &w, size rows, const float *x, float *y, bool add) {
 void backward(Model &m, const Matrix &w, size rows, const float *x, const float *dy, float *dx, float *grads,
               bool fresh) {
     pack(m.panel, x, rows, w.in, w.in, 1, nullptr, false);
-    product<true>(w.out, w.in, rows, dy, w.out, m.panel, rows, 0, grads + w.at, w.in, !fresh);
+    product_of_columns(w.out, w.in, rows, dy, m.panel, grads + w.at, !fresh, m.block);
     product<false>(rows, w.in, w.out, dy, w.out, w.backward, w.out, 0, dx, w.in, false);
 }
 
@@ -319,9 +334,14 @@ void normalise_back(size rows, size width, const float *y, const float *scale, c
 // Softmax over the first `count` entries of a row, in place; zeros up to `span`. Returns ln of the sum of
 // exponentials less the largest entry, and that entry.
 float softmax(float *row, size count, size span, float *largest) {
-    float most = row[0];
-    for (size j = 1; j < count; j++) most = row[j] > most ? row[j] : most;
     for (size j = count; j < span; j++) row[j] = -INFINITY;
+    vec mosts = load(row);
+    for (size j = LANES; j < span; j += LANES) {
+        const vec x = load(row + j);
+        mosts = x > mosts ? x : mosts;
+    }
+    float most = mosts[0];
+    for (int i = 1; i < LANES; i++) most = mosts[i] > most ? mosts[i] : most;
     vec sums = {};
     for (size j = 0; j < span; j += LANES) {
         const vec e = exponential(load(row + j) - most);
