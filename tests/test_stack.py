@@ -6,14 +6,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from minichin import train
 from minichin.engine import Stopped, blocks
 from minichin.engine_torch import EagerEngine, batches
-from minichin.plan import RunSpec, plan
-from minichin.stack import group, train_stack
+from minichin.plan import RunSpec
+from minichin.stack import train_stack
 from minichin.stack_engine import StackEngine
 from tests.conftest import ROOT
 from tests.test_train import tiny
@@ -108,57 +106,10 @@ def test_progress_is_of_every_run_and_can_stop_the_stack(text):
 
 def test_a_stack_of_different_shapes_is_refused(text):
     """Runs that do not belong together are refused in words."""
-    with pytest.raises(ValueError, match="these are 2 stacks"):
+    with pytest.raises(ValueError, match="these are of 2 kinds"):
         next(train_stack([tiny(), tiny(width=24)], text, device="cpu"))
     with pytest.raises(ValueError, match="beyond the last, 60"):
         StackEngine([tiny(), tiny(steps=90)], blocks(text.train, 32), CPU).advance(61)
-
-
-some_specs = st.lists(
-    st.builds(
-        tiny,
-        width=st.sampled_from([8, 16]),
-        depth=st.sampled_from([1, 2]),
-        batch_tokens=st.sampled_from([64, 128]),
-        corpus=st.sampled_from(["help", "synthetic"]),
-        seed=st.integers(0, 3),
-        lr=st.sampled_from([0.01, 0.02]),
-        steps=st.sampled_from([20, 40]),
-    ),
-    max_size=30,
-)
-
-
-def kin(spec: RunSpec) -> tuple:
-    return spec.width, spec.depth, spec.batch_tokens, spec.corpus
-
-
-@given(specs=some_specs, most=st.integers(1, 5))
-@settings(deadline=None)
-def test_groups(specs, most):
-    """Every spec is in one stack, with its like, in the given order, and stacks are no more than needed."""
-    stacks = group(specs, most)
-    members = [spec for stack in stacks for spec in stack]
-    assert sorted(s.spec_hash for s in members) == sorted(s.spec_hash for s in specs)
-    for stack in stacks:
-        assert 1 <= len(stack) <= most
-        assert len({kin(spec) for spec in stack}) == 1
-    for kind in {kin(spec) for spec in specs}:
-        alike = [spec for spec in specs if kin(spec) == kind]
-        assert [spec for spec in members if kin(spec) == kind] == alike
-        assert sum(kin(stack[0]) == kind for stack in stacks) == -(-len(alike) // most)
-    firsts = [specs.index(stack[0]) for stack in stacks] if most > len(specs) else []
-    assert firsts == sorted(firsts)
-
-
-def test_the_gpu_profile_is_grouped():
-    """Equal widths and batches of the profile join across seeds and budgets; an empty stack is refused."""
-    stacks = group(plan("gpu"))
-    assert sum(map(len, stacks)) == len(plan("gpu"))
-    at_96 = next(stack for stack in stacks if (stack[0].width, stack[0].batch_tokens) == (96, 512))
-    assert {spec.budget for spec in at_96} == {1e13, 3e13}
-    with pytest.raises(ValueError, match="at least 1 run, not 0"):
-        group([], 0)
 
 
 LITTLE_MEMORY = """

@@ -73,6 +73,7 @@ class GraphEngine(ABC, Generic[Loss]):
 
     def __init__(self, device: torch.device, steps: int, graphs: bool) -> None:
         self.device, self.steps, self.step = device, steps, 0
+        self.told = time.monotonic()  # when progress was last reported: stops may be closer than reports
         self.capture = graphs and device.type == "cuda"
         self.practised = 0
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
@@ -141,7 +142,6 @@ class GraphEngine(ABC, Generic[Loss]):
         """Run up to step `stop`. The host stays `IN_FLIGHT` strides ahead at most."""
         if stop > self.steps:
             raise ValueError(f"step {stop} is beyond the last, {self.steps}")
-        told = time.monotonic()
         with self.on_stream():
             self._begin(stop)
             while self.step < stop:
@@ -152,8 +152,8 @@ class GraphEngine(ABC, Generic[Loss]):
                     self.one_step()
                 self.step += steps
                 self._keep_pace(steps)
-                if progress is not None and time.monotonic() - told > TELL_EVERY:
-                    told = time.monotonic()
+                if progress is not None and time.monotonic() - self.told > TELL_EVERY:
+                    self.told = time.monotonic()
                     progress(self.step, self.train_loss())
 
     def _keep_pace(self, steps: int) -> None:

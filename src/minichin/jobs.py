@@ -1,6 +1,7 @@
-"""A job, wherever it is trained: some runs on one text, and what is told of them on the way.
+"""A job, wherever it is trained: a run, or a stack of them, and what is told of each on the way.
 
 Decisions:
+- A run trains alone, by `train`; several of one kind, or what is left of such a stack, by `train_stack`.
 - Whoever trains (a process, a thread, a Ray task) calls `train_job` and gives it a way to tell. The answer to
   every message says whether to stop: so the way back needs no channel of its own.
 - Progress is told, and the answer heard, every `TELL_EVERY` seconds: a worker stops within about a second.
@@ -14,7 +15,7 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ from pathlib import Path
 from minichin.corpus import Corpus
 from minichin.plan import RunSpec
 from minichin.runs import RunRecord
+from minichin.shape import ModelShape
+from minichin.unfinished import STACKED, read
 
 TELL_EVERY = 0.5  # seconds
 Job = tuple[RunSpec, ...]
@@ -54,6 +57,11 @@ class Message:
 Tell = Callable[[Message], bool]
 
 
+def kin(spec: RunSpec) -> tuple[ModelShape, int, str]:
+    """What runs that train as one stack have in common: shape, tokens a step, text."""
+    return spec.shape, spec.batch_tokens, spec.corpus
+
+
 def train_job(
     job: Job,
     load: Callable[[str], Corpus],
@@ -63,50 +71,69 @@ def train_job(
     checkpoints: Path,
     tell: Tell,
 ) -> None:
-    """Train the runs of `job`, one after the other; tell their progress and how each ended.
+    """Train the runs of `job`; tell their progress and how each of them ended.
 
     `load` gives a text by name; `tell` takes a message and returns whether to stop; checkpoints lie in the
-    folder `checkpoints`.
+    folder `checkpoints`. `engine` trains a run that is alone. An error ends all runs that have not ended.
     """
     from minichin.engine import Stopped
-    from minichin.train import train
 
-    for spec in job:
-        try:
-            if tell(Message("started", spec.spec_hash)):
+    left = [spec.spec_hash for spec in job]
+    try:
+        for key in left:
+            if tell(Message("started", key)):
                 raise Stopped
-            record = train(
-                spec,
-                load(spec.corpus),
-                device=device,
-                engine=engine,
-                progress=partial(_Reporter(tell), spec.spec_hash),
-                checkpoint=checkpoints / f"{spec.spec_hash}.npz",
-            )
-            tell(Message("done", spec.spec_hash, step=record.stopped_at, record=record))
-        except Stopped:
-            tell(Message("stopped", spec.spec_hash))
-        except Exception as error:
-            tell(Message("failed", spec.spec_hash, text=f"{type(error).__name__}: {error}"))
+        for record in _train(job, load(job[0].corpus), device, engine, checkpoints, tell):
+            tell(Message("done", record.key, step=record.stopped_at, record=record))
+            left.remove(record.key)
+    except Stopped:
+        for key in left:
+            tell(Message("stopped", key))
+    except Exception as error:
+        for key in left:
+            tell(Message("failed", key, text=f"{type(error).__name__}: {error}"))
 
 
-class _Reporter:
-    """Passes progress on every `TELL_EVERY` seconds, and raises `Stopped` where the answer is to stop."""
+def _train(
+    job: Job, corpus: Corpus, device: str | None, engine: str, checkpoints: Path, tell: Tell
+) -> Iterator[RunRecord]:
+    file = checkpoints / f"{job[0].spec_hash}.npz"
+    if len(job) > 1 or read(file).engine == STACKED:
+        from minichin.stack import train_stack
 
-    def __init__(self, tell: Tell) -> None:
-        self.tell, self.last = tell, time.monotonic()
+        # The engine of a stack reports every half second itself, all runs in a row.
+        yield from train_stack(
+            job, corpus, device=device, progress=partial(_report, tell), checkpoints=checkpoints
+        )
+    else:
+        from minichin.train import train
 
-    def __call__(self, key: str, step: int, loss: float) -> None:
-        from minichin.engine import Stopped
+        progress = _NowAndThen(partial(_report, tell, job[0]))
+        yield train(job[0], corpus, device=device, engine=engine, progress=progress, checkpoint=file)
 
+
+def _report(tell: Tell, spec: RunSpec, step: int, loss: float) -> None:
+    """Tell the progress of a run; raise `Stopped` where the answer is to stop."""
+    from minichin.engine import Stopped
+
+    worker, memory, total = memory_in_use()
+    message = Message(
+        "progress", spec.spec_hash, step=step, loss=loss, worker=worker, memory=memory, memory_total=total
+    )
+    if tell(message):
+        raise Stopped
+
+
+class _NowAndThen:
+    """Passes progress on every `TELL_EVERY` seconds."""
+
+    def __init__(self, report: Callable[[int, float], None]) -> None:
+        self.report, self.last = report, time.monotonic()
+
+    def __call__(self, step: int, loss: float) -> None:
         if time.monotonic() - self.last > TELL_EVERY:
             self.last = time.monotonic()
-            worker, memory, total = memory_in_use()
-            message = Message(
-                "progress", key, step=step, loss=loss, worker=worker, memory=memory, memory_total=total
-            )
-            if self.tell(message):
-                raise Stopped
+            self.report(step, loss)
 
 
 def memory_in_use() -> tuple[str, int, int]:

@@ -1,4 +1,4 @@
-"""Train same-shape runs of a plan together on one GPU: which ones join, and what happens as they end.
+"""Train same-shape runs of a plan together on one GPU: what happens as they end, one by one.
 
 Decisions:
 - Runs of one shape, batch and text join, whatever their seeds, learning rates and budgets.
@@ -7,28 +7,30 @@ Decisions:
 - Such a stretch changes nothing that was before it. So where the memory does not suffice, the stack is halved
   and each half trains from where the stretch began, one after the other.
 - The seconds of a run are its share of the stack's, so that the seconds of a sweep add up to the GPU's.
+- A stack that is stopped leaves a checkpoint of each of its runs (`stack_rest`) and goes on from them.
 """
 
 from __future__ import annotations
 
 import gc
 import math
-import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from minichin.corpus import Corpus
-from minichin.engine import State, blocks
+from minichin.engine import Stopped, blocks
 from minichin.engine_graphs import out_of_memory
+from minichin.jobs import kin
 from minichin.plan import RunSpec
 from minichin.runs import Evaluation, RunRecord
-from minichin.shape import ModelShape
 from minichin.stack_engine import StackEngine
+from minichin.stack_rest import Keeper, Run, Stack, versions
 from minichin.train import DIVERGED_ABOVE, choose_device, describe_device, evaluation_steps, held_out
 
 #: Runs in one stack. As many as were trained side by side on streams before; more cost memory and, as runs
@@ -36,58 +38,6 @@ from minichin.train import DIVERGED_ABOVE, choose_device, describe_device, evalu
 STACK = 8
 
 StackProgress = Callable[[RunSpec, int, float], None]
-
-
-def _kin(spec: RunSpec) -> tuple[ModelShape, int, str]:
-    """What runs of one stack have in common."""
-    return spec.shape, spec.batch_tokens, spec.corpus
-
-
-def group(specs: Sequence[RunSpec], most: int = STACK) -> list[tuple[RunSpec, ...]]:
-    """Join specs of one shape, batch and text to stacks of at most `most`.
-
-    Stacks come in the order of their first members, and within a stack, too, the given order is kept.
-    """
-    if most < 1:
-        raise ValueError(f"a stack must hold at least 1 run, not {most}")
-    stacks: list[list[RunSpec]] = []
-    open_stack: dict[tuple, list[RunSpec]] = {}
-    for spec in specs:
-        stack = open_stack.get(_kin(spec))
-        if stack is None or len(stack) == most:
-            stack = open_stack[_kin(spec)] = []
-            stacks.append(stack)
-        stack.append(spec)
-    return [tuple(stack) for stack in stacks]
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A run on its way: its curve so far, and its share of the seconds."""
-
-    spec: RunSpec
-    curve: tuple[Evaluation, ...] = ()
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Stack:
-    """Runs that train together, and their state (None: the start of all)."""
-
-    runs: tuple[_Run, ...]
-    state: State | None = None
-
-    def part(self, places: Sequence[int]) -> _Stack:
-        """The runs at these places, by themselves."""
-        state = self.state
-        if state is not None:
-            state = {name: value[list(places)] if value.ndim else value for name, value in state.items()}
-        return _Stack(tuple(self.runs[place] for place in places), state)
-
-    def halves(self) -> list[_Stack]:
-        """The first and the second half."""
-        middle, count = (len(self.runs) + 1) // 2, len(self.runs)
-        return [self.part(range(middle)), self.part(range(middle, count))]
 
 
 @dataclass(frozen=True)
@@ -105,24 +55,29 @@ def train_stack(
     *,
     device: str | None = None,
     progress: StackProgress | None = None,
+    checkpoints: Path | None = None,
 ) -> Iterator[RunRecord]:
     """Train runs of one shape, batch and text together; yield each one's record when it ends.
 
-    `progress(spec, step, train_loss)` is called for every run now and then. Where the memory does not
-    suffice, the stack is halved, with a warning, and its steps go back to where it last changed.
+    `progress(spec, step, train_loss)` is called for every run now and then; where it raises `Stopped`, the
+    training ends there. With a folder for `checkpoints` every unfinished run leaves its own then, and every
+    `train.CHECKPOINT_EVERY` seconds, and goes on from what it finds there, together with those of `specs`
+    that have come equally far. On a CPU, with one thread, runs that stay together give the same records bit
+    for bit, stopped or not. Where the memory does not suffice, a stack is halved, with a warning, and its
+    steps go back to where it last changed.
     """
-    if len({_kin(spec) for spec in specs}) != 1:
-        raise ValueError(
-            f"a stack needs runs of one shape, batch and text; these are {len(group(specs))} stacks"
-        )
+    kinds = len({kin(spec) for spec in specs})
+    if kinds != 1:
+        raise ValueError(f"a stack needs runs of one shape, batch and text; these are of {kinds} kinds")
     where, rows = choose_device(device), blocks(corpus.train, specs[0].context)
     if not len(rows):
         raise ValueError(f"corpus {corpus.name!r} is too short: {len(corpus.train)} training tokens")
-    todo = [_Stack(tuple(_Run(spec) for spec in specs))]
+    keeper = Keeper(checkpoints, corpus, where)
+    todo = keeper.begin(specs)
     while todo:
         stack, reason = todo.pop(0), ""
         try:
-            ends, stack = _stretch(stack, corpus, rows, where, progress)
+            ends, stack = _stretch(stack, corpus, rows, where, progress, keeper)
         except (RuntimeError, MemoryError) as error:
             if len(stack.runs) == 1 or not out_of_memory(error):
                 raise
@@ -130,6 +85,7 @@ def train_stack(
         if reason:  # outside the handler: what the failed engine held is free by now
             warnings.warn(f"a stack of {len(stack.runs)} runs is halved: {reason}", stacklevel=2)
             _free(where)
+            keeper.save(stack)  # lest the half that waits be lost with the one that trains
             todo[:0] = stack.halves()
             continue
         yield from (_record(stack.runs[end.place], end, corpus, where) for end in ends)
@@ -147,38 +103,50 @@ def _free(device: torch.device) -> None:
 
 
 def _stretch(
-    stack: _Stack, corpus: Corpus, rows: np.ndarray, device: torch.device, progress: StackProgress | None
-) -> tuple[list[_End], _Stack]:
+    stack: Stack,
+    corpus: Corpus,
+    rows: np.ndarray,
+    device: torch.device,
+    progress: StackProgress | None,
+    keeper: Keeper,
+) -> tuple[list[_End], Stack]:
     """Train the stack until one or more of its runs end; these, and the stack as it is then."""
     started, specs = time.perf_counter(), [run.spec for run in stack.runs]
+    curves = [list(run.curve) for run in stack.runs]
     engine = StackEngine(specs, rows, device)
+
+    def now(whole: bool = True) -> Stack:
+        share = (time.perf_counter() - started) / len(specs)
+        runs = (
+            replace(run, curve=tuple(curve), seconds=run.seconds + share)
+            for run, curve in zip(stack.runs, curves, strict=True)
+        )
+        return Stack(tuple(runs), engine.state() if whole else None)
 
     def watch(step: int, losses: np.ndarray) -> None:
         if progress is not None:
             for spec, loss in zip(specs, losses, strict=True):
                 progress(spec, step, float(loss))
+        if keeper.due():
+            keeper.save(now())
 
     try:
         if stack.state is not None:
             engine.load(stack.state)
-        curves, ends = [list(run.curve) for run in stack.runs], list[_End]()
-        points = [set(evaluation_steps(spec)) for spec in specs]
-        for stop in sorted(step for step in set.union(*points) if engine.step < step <= engine.steps):
+        points = [set(evaluation_steps(run.spec)[len(run.curve) :]) for run in stack.runs]
+        for stop in sorted(step for step in set.union(*points) if step <= engine.steps):
             engine.advance(stop, watch)
             due = [place for place, steps in enumerate(points) if stop in steps]
-            found = (_evaluate(engine, place, corpus, curves[place]) for place in due)
+            found = [_evaluate(engine, place, corpus, curves[place]) for place in due]
             ends = [end for end in found if end is not None]
             if ends:
-                break
-        state = engine.state() if len(ends) < len(specs) else None
+                return ends, now(len(ends) < len(specs))
+        raise AssertionError("the last point of the shortest run ends it")
+    except Stopped:
+        keeper.save(now())
+        raise
     finally:
         engine.close()
-    share = (time.perf_counter() - started) / len(specs)
-    runs = [
-        replace(run, curve=tuple(curve), seconds=run.seconds + share)
-        for run, curve in zip(stack.runs, curves, strict=True)
-    ]
-    return ends, _Stack(tuple(runs), state)
 
 
 def _evaluate(engine: StackEngine, place: int, corpus: Corpus, curve: list[Evaluation]) -> _End | None:
@@ -194,7 +162,7 @@ def _evaluate(engine: StackEngine, place: int, corpus: Corpus, curve: list[Evalu
     return _End(place, engine.step, engine.evaluate(all_rows, place))
 
 
-def _record(run: _Run, end: _End, corpus: Corpus, device: torch.device) -> RunRecord:
+def _record(run: Run, end: _End, corpus: Corpus, device: torch.device) -> RunRecord:
     return RunRecord(
         spec=run.spec,
         val_loss=end.val_loss,
@@ -203,10 +171,6 @@ def _record(run: _Run, end: _End, corpus: Corpus, device: torch.device) -> RunRe
         stopped_at=end.step,
         seconds=run.seconds,
         device=describe_device(device),
-        versions={
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "engine": StackEngine.name,
-        },
+        versions=versions(),
         corpus_sha256=corpus.sha256,
     )

@@ -1,23 +1,34 @@
 """The checkpoints of a store's unfinished runs: one file a run in the folder `unfinished` of the store.
 
 Decisions:
-- `train` writes them; the driver of a sweep removes one as soon as the run's record is in the store, and at
-  the next sweep those that a crash left behind between the two.
-- A checkpoint that does not fit (another engine, other versions) is for `train` to tell; here it only counts
-  how many steps of the run are done.
+- `train` and `train_stack` write them; the driver of a sweep removes one as soon as the run's record is in
+  the store, and at the next sweep those that a crash left behind between the two.
+- A checkpoint that does not fit (other versions, another device) is for whoever trains to tell; here it only
+  says how many steps of the run are done and by which engine, since only that one can go on from it.
 """
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Container, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from minichin.plan import RunSpec
 from minichin.runs import Store
+
+STACKED = "stack"  # the name of `stack_engine.StackEngine`, which needs torch
+
+
+class Begun(NamedTuple):
+    """How far a run has come, and the name of the engine that trained it; 0 and "" for none that reads."""
+
+    step: int = 0
+    engine: str = ""
 
 
 class Unfinished:
@@ -26,11 +37,15 @@ class Unfinished:
     def __init__(self, store: Store) -> None:
         self.folder = store.folder / "unfinished"
 
-    def steps(self, specs: Iterable[RunSpec]) -> dict[str, int]:
-        """Steps in the checkpoints of these runs, by spec hash; runs without one are left out."""
+    def begun(self, specs: Iterable[RunSpec]) -> dict[str, Begun]:
+        """What the checkpoints of these runs tell, by spec hash; runs without one are left out."""
         there = {path.stem for path in self.folder.glob("*.npz")}
-        begun = [spec.spec_hash for spec in specs if spec.spec_hash in there]
-        return {key: _steps(self.folder / f"{key}.npz") for key in begun}
+        keys = [spec.spec_hash for spec in specs if spec.spec_hash in there]
+        return {key: read(self.folder / f"{key}.npz") for key in keys}
+
+    def steps(self, specs: Iterable[RunSpec]) -> dict[str, int]:
+        """Steps in the checkpoints of these runs."""
+        return {key: begun.step for key, begun in self.begun(specs).items()}
 
     def clear(self, key: str) -> None:
         """Remove the checkpoint of the run `key` and what a crash left of it; the folder if it is empty."""
@@ -47,10 +62,10 @@ class Unfinished:
                 self.clear(key)
 
 
-def _steps(path: Path) -> int:
-    """The step of a checkpoint; 0 where it cannot be read."""
+def read(path: Path) -> Begun:
+    """What a checkpoint tells; nothing where there is none, or one that cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return int(file["state/step"])
+            return Begun(int(file["state/step"]), json.loads(str(file["about"]))["identity"]["engine"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return 0
+        return Begun()
