@@ -41,6 +41,7 @@ constexpr int LANES = 4, MOST = 2;
 #define EACH _Pragma("GCC unroll 8")
 #endif
 constexpr int ROWS = 6;              // rows of a tile; MOST vectors wide
+constexpr int BLOCK = 2 * ROWS;      // columns that are gathered at a time
 constexpr float NORM_EPSILON = 1e-5f;
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -107,8 +108,9 @@ inline size padded(size n) { return (n + LANES - 1) / LANES * LANES; }
 
 // Vectors in the panel that begins at column `from` of n: MOST, then what is left, by halves.
 inline int panel_vectors(size from, size n) {
+    const size left = (padded(n) - from) / LANES;
     int vectors = MOST;
-    while (vectors > 1 && from + vectors * LANES > padded(n)) vectors /= 2;
+    while (vectors > left) vectors /= 2;
     return vectors;
 }
 
@@ -121,7 +123,7 @@ void pack(float *to, const float *b, size k, size n, size row, size column, cons
             const float *from = b + p * row + j * column;
             if (column == 1 && there == wide) {
                 for (size v = 0; v < wide; v += LANES) store(to + v, load(from + v));
-            } else if (there == MOST * LANES) {
+            } else if (there == MOST * LANES) {  // a known number, which compiles to faster code
                 for (size v = 0; v < MOST * LANES; v++) to[v] = from[v * column];
             } else {
                 for (size v = 0; v < there; v++) to[v] = from[v * column];
@@ -165,17 +167,19 @@ inline void tile(size k, const float *a, size lda, const float *b, float *c, siz
         for (size v = 0; v < wide; v++) c[i * ldc + v] = (add ? c[i * ldc + v] : 0.0f) + spare[i * V * LANES + v];
 }
 
-template <int V, bool COLUMNS>
+// The tile of so many rows, at most R.
+template <int R, int V, bool COLUMNS>
 inline void tile_rows(size rows, size k, const float *a, size lda, const float *b, float *c, size ldc, size wide,
                       bool add) {
-    switch (rows) {
-        case 1: return tile<1, V, COLUMNS>(k, a, lda, b, c, ldc, wide, add);
-        case 2: return tile<2, V, COLUMNS>(k, a, lda, b, c, ldc, wide, add);
-        case 3: return tile<3, V, COLUMNS>(k, a, lda, b, c, ldc, wide, add);
-        case 4: return tile<4, V, COLUMNS>(k, a, lda, b, c, ldc, wide, add);
-        case 5: return tile<5, V, COLUMNS>(k, a, lda, b, c, ldc, wide, add);
-        default: return tile<ROWS, V, COLUMNS>(k, a, lda, b, c, ldc, wide, add);
-    }
+    if (rows >= R) return tile<R, V, COLUMNS>(k, a, lda, b, c, ldc, wide, add);
+    if constexpr (R > 1) tile_rows<R - 1, V, COLUMNS>(rows, k, a, lda, b, c, ldc, wide, add);
+}
+
+// The columns of C that one panel of B gives, tile by tile.
+template <int V, bool COLUMNS>
+inline void tiles(size m, size k, const float *a, size lda, const float *b, float *c, size ldc, size wide, bool add) {
+    for (size i = 0; i < m; i += ROWS)
+        tile_rows<ROWS, V, COLUMNS>(m - i, k, a + (COLUMNS ? i : i * lda), lda, b, c + i * ldc, ldc, wide, add);
 }
 
 // C (m, n) = A·B, or += with `add`; B packed from `deep` rows, of which [first, first + k) are used.
@@ -186,32 +190,27 @@ void product(size m, size n, size k, const float *a, size lda, const float *b, s
         const int vectors = panel_vectors(j, n);
         const size wide = vectors * LANES, there = n - j < wide ? n - j : wide;
         const float *panel = b + j * deep + first * wide;
-        for (size i = 0; i < m; i += ROWS) {
-            const size rows = m - i < ROWS ? m - i : ROWS;
-            const float *left = a + (COLUMNS ? i : i * lda);
-            float *to = c + i * ldc + j;
-            if (vectors == MOST)
-                tile_rows<MOST, COLUMNS>(rows, k, left, lda, panel, to, ldc, there, add);
-            else if (vectors == 2)
-                tile_rows<2, COLUMNS>(rows, k, left, lda, panel, to, ldc, there, add);
-            else
-                tile_rows<1, COLUMNS>(rows, k, left, lda, panel, to, ldc, there, add);
-        }
+        if (vectors == MOST)
+            tiles<MOST, COLUMNS>(m, k, a, lda, panel, c + j, ldc, there, add);
+        else if (vectors == 2)
+            tiles<2, COLUMNS>(m, k, a, lda, panel, c + j, ldc, there, add);
+        else
+            tiles<1, COLUMNS>(m, k, a, lda, panel, c + j, ldc, there, add);
         j += wide;
     }
 }
 
-// C (m, n) = AᵀB or += with `add`; A (k, m) lies by rows, and a tile's columns of it are gathered in `block` (k, ROWS)
+// C (m, n) = AᵀB or += with `add`; A (k, m) lies by rows, and some columns of it are gathered in `block` (k, BLOCK)
 // first: rows whose distance is a power of two would fight for the same few places of the cache.
 void product_of_columns(size m, size n, size k, const float *a, const float *b, float *c, bool add, float *block) {
-    for (size i = 0; i < m; i += ROWS) {
-        const size rows = m - i < ROWS ? m - i : ROWS;
-        if (rows == ROWS)
-            for (size p = 0; p < k; p++) std::memcpy(block + p * ROWS, a + p * m + i, sizeof(float) * ROWS);
+    for (size i = 0; i < m; i += BLOCK) {
+        const size rows = m - i < BLOCK ? m - i : BLOCK;
+        if (rows == BLOCK)
+            for (size p = 0; p < k; p++) std::memcpy(block + p * BLOCK, a + p * m + i, sizeof(float) * BLOCK);
         else
             for (size p = 0; p < k; p++)
-                for (size r = 0; r < rows; r++) block[p * ROWS + r] = a[p * m + i + r];
-        product<true>(rows, n, k, block, ROWS, b, k, 0, c + i * n, n, add);
+                for (size r = 0; r < rows; r++) block[p * BLOCK + r] = a[p * m + i + r];
+        product<true>(rows, n, k, block, BLOCK, b, k, 0, c + i * n, n, add);
     }
 }
 
@@ -279,7 +278,7 @@ struct Model {
         make(squares, tokens * inner);
         for (Buffer *buffer : {&left, &right, &values}) make(*buffer, padded(head) * span + span * span);
         make(panel, padded(widest > vocab ? widest : vocab) * tokens);
-        make(block, tokens * ROWS);
+        make(block, tokens * BLOCK);
         make(slopes, heads);
         make(ramps, heads * context);
         for (size h = 0; h < heads; h++) {
