@@ -148,10 +148,8 @@ def runs_merge(stores: tuple[str, ...], into: str) -> None:
     """Copy the records of STORES into one; the same run with another result is refused."""
     from minichin import runs
 
-    sources = [runs.open_store(store) for store in stores]
-    target = runs.Store(into)
-    new = runs.merge(sources, target)
-    click.echo(f"{new} new runs, {len(target.by_key())} in {target.folder}")
+    new = runs.merge([runs.open_store(store) for store in stores], into)
+    click.echo(f"{new} new runs, {len(runs.Store(into).by_key())} in {into}")
 
 
 @runs_group.command("check")

@@ -201,15 +201,16 @@ class Store:
         return curves_table(self.records())
 
 
-def merge(sources: Iterable[Store], into: Store) -> int:
-    """Add every record of `sources` to `into`; return how many were new.
+def merge(sources: Iterable[Store], into: str | Path) -> int:
+    """Add every record of `sources` to the store in the folder `into`; return how many were new.
 
     Where two stores hold different results of a run, `ValueError` says how many such runs there are and
-    names the first, and nothing is written.
+    names the first, and nothing is written, nor is a store made.
     """
+    there = [Store(into)] if (Path(into) / FILE_NAME).exists() else []
     seen: dict[str, tuple[RunRecord, Store]] = {}
     conflicts: dict[str, str] = {}
-    for store in (into, *sources):
+    for store in (*there, *sources):
         for key, record in store.by_key().items():
             first, where = seen.setdefault(key, (record, store))
             if not first.same_result(record):
@@ -223,7 +224,7 @@ def merge(sources: Iterable[Store], into: Store) -> int:
             f"{what} different results in these stores, the first {key} ({losses}); "
             "nothing was written; keep such stores apart"
         )
-    return into.extend(record for record, _ in seen.values())
+    return Store(into).extend(record for record, _ in seen.values())
 
 
 def runs_folder() -> Path:
