@@ -172,7 +172,7 @@ def test_merge(tmp_path):
 
 
 def test_a_merge_with_conflicts_writes_nothing(tmp_path):
-    """Conflicts, with the target or between sources, are counted, the first is named, nothing is made or written."""
+    """Conflicts, with the target or between sources, are counted, the first is named, nothing is written."""
     into, a, b = (Store(tmp_path / name) for name in ("into", "a", "b"))
     into.append(record(0))
     for seed in (3, 0, 1):
