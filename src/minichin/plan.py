@@ -166,12 +166,14 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             "cpu",
             "enwik8",
             {
-                6e10: ((8, 1), (16, 2), (24, 2), (32, 2), (40, 1), (48, 1)),
-                2e11: ((16, 1), (24, 2), (32, 2), (40, 1), (48, 1), (64, 1)),
-                6e11: _widths(1, 24, 32, 40, 48, 64, 80),
-                2e12: _widths(1, 32, 40, 48, 64, 80, 128),
+                1e11: _widths(1, 8, 12, 16, 20, 24, 32, 48),
+                3e11: _widths(1, 16, 20, 24, 32, 40, 48, 64),
+                1e12: _widths(1, 24, 32, 40, 48, 64, 80, 96),
+                3e12: _widths(1, 32, 40, 48, 64, 80, 96, 128),
+                1e13: _widths(1, 48, 64, 80, 112),
             },
             train_tokens=ENWIK8_TRAIN_TOKENS,
+            batch_tokens={1e11: 256, 3e11: 256, 1e12: 256, 3e12: 256, 1e13: 512},
             about="about ten minutes on two CPU cores",
         ),
         "gpu": Profile(
