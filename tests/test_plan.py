@@ -69,7 +69,7 @@ def test_hash_covers_every_field():
     base = make_spec(1e11, 16)
     for field in dataclasses.fields(RunSpec):
         value = getattr(base, field.name)
-        other = {"schedule": "linear", "corpus": "help"}.get(field.name) or (
+        other = {"schedule": "linear", "corpus": "help", "cycle": 2.0}.get(field.name) or (
             value * 2 if isinstance(value, int) and value else value + 1
         )
         assert dataclasses.replace(base, **{field.name: other}).spec_hash != base.spec_hash, field.name

@@ -103,6 +103,16 @@ def test_schedules(schedule, peak, end):
         assert course[800] == pytest.approx(0.5)
 
 
+def test_a_long_cosine_is_cut_off_by_the_end_of_the_run():
+    """A cosine of twice the run's length has fallen to its middle, 55 % of the peak, when the run ends."""
+    spec = tiny(steps=1000, warmup_steps=1, cycle=2.0)
+    assert engine.lr_factor(1000, spec) == pytest.approx(0.55, abs=1e-3)
+    with pytest.raises(ValueError, match="cycle"):
+        tiny(cycle=0.5)
+    with pytest.raises(ValueError, match="with the schedule cosine"):
+        tiny(cycle=2.0, schedule="linear")
+
+
 def test_divergence_is_recorded(text):
     """An absurd learning rate ends in a record with status diverged and no loss, not in an exception."""
     record = train.train(tiny(lr=1e4, steps=200), text)

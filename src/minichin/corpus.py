@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from minichin import cache, documents, enwik8, hub, synthetic
+from minichin import cache, documents, enwik8, hub, synthetic, variants
 from minichin.cache import cache_dir
 from minichin.download import CorpusUnavailable
 from minichin.overlap import OverlapReport, overlap_report
-from minichin.split import CUT, cut
+from minichin.split import CUT, cut, sides
 
 __all__ = [
     "Corpus",
@@ -64,10 +64,14 @@ class CorpusInfo:
 def load(name: str = "enwik8", *, seed: int = 0, progress: bool = False) -> Corpus:
     """Return the corpus of this name, cut by `seed`; fetch or build it first where it is not cached.
 
-    Names: `enwik8`, `help`, `text:PATH`, `hf:NAME[:CONFIG][@SPLIT][#MEGABYTES]`, `synthetic[:TOKENS]`.
+    Names: `enwik8`, `help`, `text:PATH`, `hf:NAME[:CONFIG][@SPLIT][#MEGABYTES]`, `synthetic[:TOKENS]`;
+    and with a variant behind, such as `enwik8+noise=0.1` (see `variants.KINDS`).
     Raises ValueError, in one line, for a name that means nothing, for a damaged file in the cache, and
     (CorpusUnavailable) where no source can be reached.
     """
+    base, parts = variants.parse(name)
+    if parts:
+        return variants.make(load(base, seed=seed), name, parts, lambda: _markup(base, seed))
     kind = _kind(name)
     if kind == "synthetic":
         return _synthetic(name, seed)
@@ -90,6 +94,7 @@ def fetch(name: str = "enwik8", progress: bool = True) -> Path:
 
     What is there and whole is not fetched again. `help` and `text:PATH` need no fetching.
     """
+    name = variants.parse(name)[0]
     kind = _kind(name)
     if kind == "help":
         import pydoc_data.topics as topics
@@ -211,6 +216,19 @@ def _cut_corpus(name: str, texts: Sequence[bytes], seed: int, licence: str, sour
         source=source,
         seed=seed,
     )
+
+
+def _markup(base: str, seed: int) -> np.ndarray:
+    """The training side of enwik8 with the markup of its articles."""
+    if base != "enwik8":
+        raise ValueError(f"{base}+markup: only enwik8 has markup")
+    path = enwik8.markup_path()
+    if not path.exists():
+        enwik8.build_markup()
+    texts, _ = documents.restore(path, f"delete {path}")
+    prose, _ = documents.restore(_documents_path(base), _cure(base))
+    train, _ = sides([len(text) for text in prose], seed)
+    return documents.joined([texts[i] for i in train])
 
 
 def _from_files(name: str, seed: int) -> Corpus:

@@ -59,13 +59,14 @@ class Engine(Protocol):
 def lr_factor(step: int, spec: RunSpec) -> float:
     """Learning rate at `step` (from 0) as a share of the peak.
 
-    Linear warm-up over `warmup_steps`, then: `cosine` to 10 % (Hoffmann et al. 2022), `linear` to zero,
+    Linear warm-up over `warmup_steps`, then: `cosine` to 10 % (Hoffmann et al. 2022), which it reaches after
+    `cycle` times the run's steps, `linear` to zero,
     or `constant` at one half with a 1 - sqrt cooldown over the last fifth (Hägele et al. 2024).
     """
     if step < spec.warmup_steps:
         warm = (step + 1) / spec.warmup_steps
         return 0.5 * warm if spec.schedule == "constant" else warm
-    done = (step - spec.warmup_steps) / max(1, spec.steps - spec.warmup_steps)
+    done = (step - spec.warmup_steps) / max(1, spec.cycle * spec.steps - spec.warmup_steps)
     if spec.schedule == "linear":
         return 1.0 - done
     if spec.schedule == "cosine":

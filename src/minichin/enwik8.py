@@ -1,5 +1,6 @@
 """The default corpus: the first 1e8 bytes of the English Wikipedia of 3 March 2006, cleaned to prose."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +36,25 @@ def raw_path() -> Path:
 def prose_path() -> Path:
     """Return where the cleaned articles are kept; the version of the cleaning is in the name."""
     return cache.cache_dir() / f"{NAME}-prose{wikitext.CLEANING}.bin"
+
+
+def markup_path() -> Path:
+    """Return where the same articles are kept with their markup."""
+    return cache.cache_dir() / f"{NAME}-markup{wikitext.CLEANING}.bin"
+
+
+def build_markup(progress: bool = False) -> Path:
+    """Keep the markup of the articles whose prose is kept, in the same order, and return the path.
+
+    Three blank lines, which separate documents, become one.
+    """
+    if not raw_path().is_file():
+        build(progress)
+    pages = wikitext.articles(raw_path().read_text("utf-8", errors="ignore"))
+    kept = (markup for _, markup in pages if len(wikitext.prose(markup)) >= wikitext.SHORTEST)
+    texts = [re.sub(r"\n{3,}", "\n\n", markup).strip("\n").encode() for markup in kept]
+    documents.save(markup_path(), texts, source=f"{NAME}, sha256 {SHA256}", licence=LICENCE)
+    return markup_path()
 
 
 def build(progress: bool = True, sources: Sequence[download.Source] = SOURCES, sha256: str = SHA256) -> Path:

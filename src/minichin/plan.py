@@ -26,6 +26,8 @@ from minichin.shape import ModelShape
 SCHEDULES = ("cosine", "linear", "constant")
 BASE_BATCH_TOKENS = 256
 RECIPE_VERSION = 1
+#: Fields that came later: with their default the hash passes over them, so that older records keep theirs.
+ADDED = ("cycle",)
 
 
 class PlanError(ValueError):
@@ -56,7 +58,8 @@ class RunSpec:
 
     budget: FLOPs aimed at (full count); batch_tokens: tokens a step; lr: peak learning rate;
     schedule: `cosine` (to 10 % of the peak), `linear` (to zero) or `constant` (half the peak, then a
-    1 - sqrt cooldown over the last fifth); valid_tokens: held-out tokens of the final loss;
+    1 - sqrt cooldown over the last fifth); cycle: length of the cosine in lengths of the run, at least 1
+    (Hoffmann et al. 2022, Fig. A1); valid_tokens: held-out tokens of the final loss;
     curve_tokens: held-out tokens of the losses along the run; curve_points: how many of these.
     """
 
@@ -79,8 +82,11 @@ class RunSpec:
     curve_tokens: int = 8_192
     curve_points: int = 16
     recipe: int = RECIPE_VERSION
+    cycle: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.cycle < 1 or (self.cycle > 1 and self.schedule != "cosine"):
+            raise ValueError(f"cycle {self.cycle} must be 1, or with the schedule cosine larger than 1")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"unknown schedule {self.schedule!r}; choose one of {', '.join(SCHEDULES)}")
         if self.steps < 1 or self.lr <= 0 or self.budget <= 0:
@@ -111,6 +117,9 @@ class RunSpec:
     def spec_hash(self) -> str:
         """Sixteen hex digits that identify the spec; the key of the runs store."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}  # asdict would copy each
+        for name in ADDED:
+            if values[name] == RunSpec.__dataclass_fields__[name].default:
+                del values[name]
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

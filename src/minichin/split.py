@@ -18,6 +18,16 @@ VALID_BYTES = 1_000_000
 VALID_SHARE = 0.1
 
 
+def sides(lengths: Sequence[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the documents of these lengths (bytes) go to training, and which to validation."""
+    sizes = np.array(lengths)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    wanted = min(VALID_BYTES, VALID_SHARE * float(sizes.sum()))
+    count = int(np.searchsorted(np.cumsum(sizes[order]), wanted)) + 1
+    count = min(count, len(sizes) - 1)
+    return order[count:], order[:count]
+
+
 def cut(
     texts: Sequence[bytes], seed: int = 0, threshold: float = overlap.THRESHOLD
 ) -> tuple[list[bytes], list[bytes], OverlapReport]:
@@ -29,12 +39,8 @@ def cut(
         raise ValueError(
             f"{len(texts)} document(s) cannot be cut into training and validation; bring more text"
         )
-    sizes = np.array([len(text) for text in texts])
-    order = np.random.default_rng(seed).permutation(len(texts))
-    wanted = min(VALID_BYTES, VALID_SHARE * float(sizes.sum()))
-    count = int(np.searchsorted(np.cumsum(sizes[order]), wanted)) + 1
-    count = min(count, len(texts) - 1)
-    valid, train = [texts[i] for i in order[:count]], [texts[i] for i in order[count:]]
+    first, second = sides([len(text) for text in texts], seed)
+    train, valid = [texts[i] for i in first], [texts[i] for i in second]
     report, stays = overlap.report_and_kept(train, valid, threshold=threshold)
     if not stays:
         raise ValueError(

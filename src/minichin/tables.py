@@ -36,6 +36,7 @@ TABLE_COLUMNS = {
     "lr": "peak learning rate",
     "warmup_steps": "steps of linear warm-up",
     "schedule": "course of the learning rate: cosine, linear or constant",
+    "cycle": "length of the cosine in lengths of the run",
     "corpus": "name of the text",
     "status": "finished or diverged",
     "seconds": "wall-clock seconds of the run",
