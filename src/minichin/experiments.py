@@ -78,7 +78,7 @@ def _valleys(budgets: Sequence[float] = SMALL, **settings: object) -> Iterator[R
 
 
 def kaplan_rate(params: int) -> float:
-    """The peak rate of Kaplan et al. (2020), equation D.1, 0.003239 - 0.0001395 ln N, for N weights in all."""
+    """The peak rate of Kaplan et al. (2020), equation D.1: 0.003239 - 0.0001395 ln N for N weights."""
     return 0.003239 - 0.0001395 * math.log(params)
 
 
@@ -186,7 +186,7 @@ def gopher() -> list[RunSpec]:
 
 
 def kaplan_rule() -> list[RunSpec]:
-    """Ten times the compute of the optimum at 1e12, by Kaplan's rule (5.5 times the size) and by the paper's."""
+    """Ten times the compute of the optimum at 1e12, by Kaplan's rule (5.5 times the size) and the paper's."""
     return [make_spec(1e13, width, seed=seed, batch_tokens=512) for seed in range(5) for width in (72, 96)]
 
 
