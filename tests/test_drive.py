@@ -12,6 +12,7 @@ from minichin.pace import Pace, evaluations
 from minichin.plan import RunSpec
 from minichin.progress import Rate, SweepDisplay, memory_text, short
 from minichin.runs import Evaluation, RunRecord
+from minichin.unfinished import Begun
 from tests.test_train import tiny
 
 
@@ -37,9 +38,9 @@ def test_runs_too_long_for_the_time_left_are_not_started():
     queue.pace.see(long, 100, 20.0)
     assert queue.deadline is not None
     queue.deadline -= 30.0
-    assert queue.next() == short_run
-    assert queue.next() is None
-    assert Queue([long, short_run], time_limit=None).next() == long
+    assert queue.next() == (short_run,)
+    assert queue.next() == ()
+    assert Queue([long, short_run], time_limit=None).next() == (long,)
 
 
 def test_a_run_longer_than_any_slice_is_started_last():
@@ -47,16 +48,16 @@ def test_a_run_longer_than_any_slice_is_started_last():
     long, short_run = tiny(steps=1000), tiny(steps=10)
     queue = Queue([long, short_run], time_limit=60.0)
     queue.pace.see(long, 100, 20.0)
-    assert [queue.next(), queue.next(), queue.next()] == [short_run, long, None]
+    assert [queue.next(), queue.next(), queue.next()] == [(short_run,), (long,), ()]
 
 
 def test_unfinished_runs_come_first():
     """A run that was begun comes before all others, with or without a limit, however long it is."""
     short_run, long = tiny(steps=10), tiny(steps=1000)
     for limit in (None, 5.0):
-        queue = Queue([short_run, long], time_limit=limit, begun={long.spec_hash: 100})
+        queue = Queue([short_run, long], time_limit=limit, begun={long.spec_hash: Begun(100)})
         queue.pace.see(long, 100, 20.0)
-        assert queue.next() == long
+        assert queue.next() == (long,)
 
 
 def test_what_is_done_of_a_run_is_not_counted_again():
@@ -81,7 +82,7 @@ def test_records_tell_the_pace_before_the_first_run():
 def test_runs_too_short_to_report_teach_by_their_record():
     """A run that ended before its first report still tells the pace."""
     pace, spec = Pace(), tiny(steps=100)
-    pace.finish(record(spec, 3.0))
+    pace.finish(record(spec, 3.0), (spec,))
     assert pace.seconds(spec) == pytest.approx(1.1 * 3.0)
 
 

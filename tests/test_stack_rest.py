@@ -138,7 +138,7 @@ from minichin.stack import train_stack
 from tests.test_stack_rest import of_two_lengths, stop_at
 
 def size():
-    return int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+    return int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 
 torch.set_num_threads(1)
 engine_graphs.TELL_EVERY = 0.0

@@ -162,7 +162,7 @@ def test_a_run_goes_on_where_it_was(tmp_path, undisturbed_long, how):
         driver.send_signal(how)
         driver.communicate(timeout=LIMIT)
         assert group_is_gone(driver.pid, within=30)
-        begun = {key: steps for key, steps in Unfinished(store).steps(long_specs()).items() if steps}
+        begun = {key: b.step for key, b in Unfinished(store).begun(long_specs()).items() if b.step}
         if begun:
             break
     assert [0 < steps < LONG_STEPS for steps in begun.values()] == [True]
@@ -219,7 +219,7 @@ def test_a_run_longer_than_the_limit_goes_on_slice_by_slice(tmp_path, undisturbe
         store = sweep.sweep(wanted, tmp_path, workers=2, time_limit=seconds, engine="torch", progress=False)
         if not sweep.missing(wanted, store):
             break
-        reached.append(sum(Unfinished(store).steps(wanted).values()))
+        reached.append(sum(b.step for b in Unfinished(store).begun(wanted).values()))
     assert reached == sorted(reached)
     assert 0 < reached[-1] < LONG_STEPS
     assert same_runs(store, undisturbed_long)

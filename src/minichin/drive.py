@@ -5,6 +5,9 @@ Decisions:
   written, and the next sweep trains the rest.
 - Unfinished runs of an earlier sweep come first. With a time limit, a run that would not end in time is
   passed over; one that is longer than the whole limit starts where nothing else fits, for it never would.
+- With stacks, the next run takes along later ones of its kind, as many as are expected to end in time with
+  it; so a run that would not end in time trains alone. Of runs that were begun, those that stopped in stacks
+  at the same step go on together.
 - At the time limit, at Ctrl-C, and where a run fails, the unfinished ones are asked to save their state;
   those that have not done so within `SAVE_WITHIN` go on from an older one next time.
 """
@@ -15,13 +18,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from minichin.jobs import Job, Message, SweepError
+from minichin.jobs import Job, Message, SweepError, kin
 from minichin.pace import Pace
 from minichin.plan import RunSpec
 from minichin.progress import SweepDisplay
 from minichin.runs import Store
-from minichin.unfinished import Unfinished
+from minichin.unfinished import STACKED, Begun, Unfinished
 
+NEW = Begun()
 SAVE_WITHIN = 20.0  # seconds: a run in its final evaluation hears nothing before the end of that
 
 
@@ -45,16 +49,20 @@ class Executor(Protocol):
 
 
 class Queue:
-    """The runs still to do, in order. `begun` holds the steps that were done before, by spec hash."""
+    """The runs still to do, in order, given out as jobs of at most `stack` runs.
+
+    `begun` tells, by spec hash, how far runs have come before.
+    """
 
     def __init__(
         self,
         todo: Sequence[RunSpec],
         time_limit: float | None,
         pace: Pace | None = None,
-        begun: Mapping[str, int] | None = None,
+        begun: Mapping[str, Begun] | None = None,
+        stack: int = 1,
     ) -> None:
-        self.begun = dict(begun or {})
+        self.begun, self.stack = dict(begun or {}), stack
         self.todo = sorted(todo, key=lambda spec: spec.spec_hash not in self.begun)
         self.pace, self.time_limit = pace or Pace(), time_limit
         self.deadline = None if time_limit is None else time.monotonic() + time_limit
@@ -63,27 +71,64 @@ class Queue:
         """Seconds until the time limit."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
-    def _seconds(self, spec: RunSpec) -> float:
-        return self.pace.seconds(spec, self.begun.get(spec.spec_hash, 0))
+    def done(self, spec: RunSpec) -> int:
+        """Steps of a run that were done before."""
+        return self.begun.get(spec.spec_hash, NEW).step
+
+    def stacked(self, job: Job) -> bool:
+        """Whether `train_job` trains a job as a stack."""
+        return len(job) > 1 or self.begun.get(job[0].spec_hash, NEW).engine == STACKED
+
+    def _fits(self, seconds: float) -> bool:
+        left = self.left()
+        return left is None or seconds <= left
 
     def _place(self) -> int | None:
         """Where the next run is: the first that fits into the time left, else the first that never does."""
-        left = self.left()
-        if left is None or self.time_limit is None:
-            return 0 if self.todo else None
         too_long = None
         for place, spec in enumerate(self.todo):
-            seconds = self._seconds(spec)
-            if seconds <= left or spec.spec_hash in self.begun:
+            seconds = self.pace.seconds(spec, self.done(spec), self.stacked((spec,)))
+            if self._fits(seconds) or spec.spec_hash in self.begun:
                 return place
-            if too_long is None and seconds > self.time_limit:
+            if too_long is None and self.time_limit is not None and seconds > self.time_limit:
                 too_long = place
         return too_long
 
-    def next(self) -> RunSpec | None:
-        """Take out the next run; None where none should start."""
+    def _kind(self, spec: RunSpec) -> tuple:
+        """What the runs of a job have in common."""
+        return kin(spec), self.begun.get(spec.spec_hash)
+
+    def _beside(self, first: RunSpec) -> list[RunSpec]:
+        """The runs that train in a stack with `first`; it takes no less time than the longest of them alone.
+
+        Those that were begun are of one stack, and stay together however long that takes.
+        """
+        kind, begun, pace = self._kind(first), self.begun.get(first.spec_hash), self.pace
+        found, shares = list[RunSpec](), pace.seconds(first, stacked=True)
+        if begun is not None and begun.engine != STACKED:
+            return found
+        for spec in self.todo:
+            if len(found) + 1 == self.stack:
+                break
+            if self._kind(spec) != kind:
+                continue
+            share = pace.seconds(spec, stacked=True)
+            longest = max(pace.seconds(first), pace.seconds(spec), shares + share)
+            if begun is not None or self._fits(longest):
+                found.append(spec)
+                shares += share
+        return found
+
+    def next(self) -> Job:
+        """Take out the runs of the next job; none where none should start."""
         place = self._place()
-        return None if place is None else self.todo.pop(place)
+        if place is None:
+            return ()
+        first = self.todo.pop(place)
+        job = (first, *self._beside(first))
+        taken = {spec.spec_hash for spec in job}
+        self.todo = [spec for spec in self.todo if spec.spec_hash not in taken]
+        return job
 
 
 class _Driver:
@@ -92,20 +137,22 @@ class _Driver:
     def __init__(self, queue: Queue, executor: Executor, store: Store, display: SweepDisplay) -> None:
         self.queue, self.executor, self.store, self.display = queue, executor, store, display
         self.running: dict[str, RunSpec] = {}
+        self.jobs: dict[str, Job] = {}  # the job of each of them
         self.checkpoints = Unfinished(store)
         self.begun: set[str] = set()  # those of them that a worker has taken up
         self.stopped: list[RunSpec] = []
         self.stopping = False
 
     def hand_out(self) -> None:
-        """Give every free worker its next run."""
+        """Give every free worker its next job."""
         for _ in range(self.executor.room()):
-            spec = self.queue.next()
-            if spec is None:
+            job = self.queue.next()
+            if not job:
                 return
-            self.running[spec.spec_hash] = spec
-            self.display.start(spec, self.queue.begun.get(spec.spec_hash, 0))
-            self.executor.submit((spec,))
+            for spec in job:
+                self.running[spec.spec_hash], self.jobs[spec.spec_hash] = spec, job
+                self.display.start(spec, self.queue.done(spec))
+            self.executor.submit(job)
 
     def work_off(self) -> None:
         """Hand out runs and listen, until all is done or the time is up."""
@@ -128,12 +175,13 @@ class _Driver:
         elif message.kind == "started":
             self.begun.add(message.key)
         elif message.kind == "progress":
-            self.queue.pace.progress(spec, message.step, time.monotonic())
+            job = self.jobs[message.key]
+            self.queue.pace.progress(spec, job, self.queue.stacked(job), message.step, time.monotonic())
             self.display.update(spec, message)
         elif message.record is not None:
             self.store.append(message.record)
             self.checkpoints.clear(message.key)
-            self.queue.pace.finish(message.record)
+            self.queue.pace.finish(message.record, self.jobs.pop(message.key))
             self.display.finish(spec, message.record)
             del self.running[message.key]
         elif message.kind in ("stopped", "failed", "lost"):
@@ -177,7 +225,7 @@ def drive(queue: Queue, executor: Executor, store: Store, display: SweepDisplay)
         executor.close()
     left = [*queue.todo, *driver.stopped]
     if left:
-        begun = len(driver.checkpoints.steps(left))
+        begun = len(driver.checkpoints.begun(left))
         display.note(
             f"time limit reached; {len(left)} runs are left for the next sweep"
             + (f", {begun} of them begun" if begun else "")

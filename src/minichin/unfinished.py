@@ -43,10 +43,6 @@ class Unfinished:
         keys = [spec.spec_hash for spec in specs if spec.spec_hash in there]
         return {key: read(self.folder / f"{key}.npz") for key in keys}
 
-    def steps(self, specs: Iterable[RunSpec]) -> dict[str, int]:
-        """Steps in the checkpoints of these runs."""
-        return {key: begun.step for key, begun in self.begun(specs).items()}
-
     def clear(self, key: str) -> None:
         """Remove the checkpoint of the run `key` and what a crash left of it; the folder if it is empty."""
         for path in self.folder.glob(f"{key}.npz*"):
