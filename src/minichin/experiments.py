@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 from minichin.plan import ENWIK8_TRAIN_TOKENS, Profile, RunSpec, make_spec, plan, profile
 
@@ -69,7 +70,7 @@ def rates() -> list[RunSpec]:
     return found
 
 
-def _valleys(budgets: Sequence[float] = SMALL, **settings: object) -> Iterator[RunSpec]:
+def _valleys(budgets: Sequence[float] = SMALL, **settings: Any) -> Iterator[RunSpec]:
     """The valleys of the `cpu` profile at these budgets with other settings; rate and warm-up follow."""
     grid = profile("cpu").grid
     for budget in budgets:

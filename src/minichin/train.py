@@ -105,12 +105,14 @@ def train(
     engine: str = "auto",
     progress: Progress | None = None,
     checkpoint: Path | None = None,
+    keep: bool = False,
 ) -> RunRecord:
     """Train one model as `spec` says and return its record.
 
     `progress(step, train_loss)` is called now and then; where it raises `Stopped`, the run ends there. With a
     `checkpoint` file the run's state is saved then, and every `CHECKPOINT_EVERY` seconds, and a run that
-    finds its own state there goes on from it; the caller removes the file once the record is safe.
+    finds its own state there goes on from it; the caller removes the file once the record is safe. With `keep`
+    the state after the last step is saved there too (see `trained.load`).
     The same spec on the same CPU and engine, with one thread, gives the same record bit for bit, stopped and
     taken up again or not, wall-clock time apart.
     """
@@ -122,6 +124,8 @@ def train(
     run = _Run(spec, corpus, rows, where, make_engine(spec, train_rows, where, engine), checkpoint)
     try:
         val_loss = run.to_the_end(progress)
+        if keep:
+            run.save()
     finally:
         run.engine.close()
     return RunRecord(
