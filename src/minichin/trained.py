@@ -31,11 +31,12 @@ def load(spec: RunSpec, file: Path) -> Transformer:
     with np.load(file, allow_pickle=False) as state:
         names = [name for name in ("weights", "weights0", "weights1") if f"state/{name}" in state.files]
         weights = np.concatenate([state[f"state/{name}"].reshape(-1) for name in names])
-    start = 0
+    if len(weights) != spec.shape.params:
+        raise ValueError(
+            f"{file} holds {len(weights)} weights; the model of width {spec.width} has {spec.shape.params}"
+        )
+    flats = flatten(model)
     with torch.no_grad():
-        for flat in flatten(model):
-            flat.copy_(torch.from_numpy(weights[start : start + len(flat)]))
-            start += len(flat)
-    if start != len(weights):
-        raise ValueError(f"{file} holds {len(weights)} weights; the model of width {spec.width} has {start}")
+        for flat, part in zip(flats, np.split(weights, [len(flats[0])]), strict=True):
+            flat.copy_(torch.from_numpy(part))
     return model.eval()
