@@ -70,6 +70,17 @@ def rates() -> list[RunSpec]:
     return found
 
 
+def depths() -> list[RunSpec]:
+    """The valleys of 1e11 and 1e12 with fewer and with more than three layers."""
+    grid = profile("cpu").grid
+    return [
+        make_spec(budget, width, depth=depth)
+        for budget, some in ((1e11, (1, 2, 4)), (1e12, (2, 4, 6)))
+        for depth in some
+        for width, _ in grid[budget]
+    ]
+
+
 def _valleys(budgets: Sequence[float] = SMALL, **settings: Any) -> Iterator[RunSpec]:
     """The valleys of the `cpu` profile at these budgets with other settings; rate and warm-up follow."""
     grid = profile("cpu").grid
@@ -198,6 +209,7 @@ EXPERIMENTS: Mapping[str, Callable[[], list[RunSpec]]] = MappingProxyType(
         for function in (
             rates,
             main,
+            depths,
             long_warmup,
             long_cosine,
             untuned_rate,
