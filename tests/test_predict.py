@@ -78,6 +78,12 @@ def test_targets_are_added_and_checked() -> None:
             predict_budgets(fits, 1e12, [bad])
 
 
+def test_a_target_beside_a_multiple_stands_alone() -> None:
+    """Where ten times the largest compute is nearly what was asked for, it is told once, as asked."""
+    fits = fit_report(sweep(surface()), bootstrap=0).fits
+    assert [budget.flops for budget in predict_budgets(fits, 1.00005e12, [1e13])] == [1e13, 1.00005e14]
+
+
 def test_disagreement_is_named() -> None:
     """Fits of two different laws, with narrow intervals, disagree by name; a fit agrees with itself."""
     one = fit_isoflop(sweep(surface(0.3, 0.45), noise=1e-4), bootstrap=100)

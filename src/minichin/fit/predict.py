@@ -69,9 +69,16 @@ def check_targets(flops: Iterable[float]) -> tuple[float, ...]:
 def predict_budgets(
     fits: Mapping[int, Fit], largest: float, targets: Iterable[float] = ()
 ) -> tuple[Budget, ...]:
-    """Predict at 10 and 100 times the `largest` compute of the table, and at `targets`, by rising FLOPs."""
-    wanted = sorted({factor * largest for factor in REACH} | set(check_targets(targets)))
-    return tuple(_budget(fits, flops, flops / largest) for flops in wanted if math.isfinite(flops))
+    """Predict at 10 and 100 times the `largest` compute of the table, and at `targets`, by rising FLOPs.
+
+    A multiple within 1 % of a target gives way to it: whole steps meet a budget only nearly.
+    """
+    asked = set(check_targets(targets))
+    multiples = {factor * largest for factor in REACH}
+    others = {flops for flops in multiples if not any(abs(flops - near) < 0.01 * near for near in asked)}
+    return tuple(
+        _budget(fits, flops, flops / largest) for flops in sorted(asked | others) if math.isfinite(flops)
+    )
 
 
 def predict(fit: Fit, flops: float) -> Prediction:
