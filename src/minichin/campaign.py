@@ -1,7 +1,7 @@
 """The records of the campaign's experiments, from the committed stores or from the reader's own.
 
 Decisions:
-- An experiment is a list of specs (`experiments`), and its records are found by their keys, wherever they lie:
+- An experiment is a list of specs (`experiments`); its records are found by their keys, wherever they lie:
   a run that two experiments share is kept once.
 - Missing runs are an error that says how many they are and how to train them; nothing is left out silently.
 """
