@@ -68,6 +68,18 @@ def plan_command(
     show_default=True,
     help="The reference (torch), the compiled one, or the fastest that runs here.",
 )
+@click.option(
+    "--on",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Train by workers of this machine's own, or by those of a Ray cluster.",
+)
+@click.option(
+    "--ray-address",
+    metavar="HOST:PORT|auto",
+    help="Join this Ray cluster (auto: the one on this machine); default: a new one, here.",
+)
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def sweep_command(
     profile: str,
@@ -77,6 +89,8 @@ def sweep_command(
     time_limit: str | None,
     device: str | None,
     engine: str,
+    on: str,
+    ray_address: str | None,
     quiet: bool,
 ) -> None:
     """Train the runs of a profile that its store does not hold yet."""
@@ -103,6 +117,8 @@ def sweep_command(
         time_limit=limit,
         device=device,
         engine=engine,
+        on=on,
+        ray_address=ray_address,
         progress=not quiet,
     )
     left = len(sweep.missing(all_runs, done))

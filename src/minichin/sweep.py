@@ -3,7 +3,8 @@
 Decisions:
 - The plan's order is kept (small budgets first), but within a budget the longest runs start first, so that
   the workers finish together.
-- One single-threaded worker a core, or `GPU_WORKERS` threads on a GPU (`workers`); `drive` says the rest.
+- One single-threaded worker a core, or `GPU_WORKERS` threads on a GPU (`workers`), or what a Ray cluster
+  offers (`on_ray`); `drive` says the rest.
 - A store holds runs on one version of a text only.
 """
 
@@ -12,12 +13,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minichin.drive import Queue, drive
+from minichin.drive import Executor, Queue, drive
 from minichin.jobs import SweepError
 from minichin.pace import Pace
 from minichin.plan import RunSpec, plan
@@ -73,16 +75,21 @@ def sweep(
     time_limit: float | None = None,
     device: str | None = None,
     engine: str = "auto",
+    on: str = "local",
+    ray_address: str | None = None,
     stack: int | None = None,
     progress: bool = True,
 ) -> Store:
     """Train the runs of a profile (by name) or of a list of specs that `store` does not hold yet.
 
+    on: `local` or `ray`, which starts workers on this machine, or joins the cluster at `ray_address`;
     workers: runs at a time (default: one a core, `GPU_WORKERS` on a GPU); time_limit: seconds after which no
     further run is started and unfinished ones save their state; stack: the most runs of one shape, batch and
     text that train together in one worker (default: `STACKED_RUNS`). Ctrl-C stops as cleanly: the next sweep
     goes on from there. Raises `SweepError` when a run fails in a worker.
     """
+    if on not in ("local", "ray") or (ray_address and on != "ray"):
+        raise ValueError(f"runs are trained on local or ray, not {on!r}; --ray-address needs --on ray")
     specs = plan(what) if isinstance(what, str) else list(what)
     if store is None:
         store = default_store(what if isinstance(what, str) else "custom")
@@ -98,17 +105,64 @@ def sweep(
         raise ValueError(f"a stack must hold at least 1 run, not {stack}; --stack 1 trains every run alone")
     _check_texts(todo, store)
     with SweepDisplay(specs, todo, enabled=progress) as display:
-        where, name = _engine(device, engine, display)
-        count = min(len(todo), workers or (GPU_WORKERS if where.type == "cuda" else cores()))
+        make = partial(_ray_pool, address=ray_address) if on == "ray" else _local_pool
+        pool, pace, kind = make(todo, store, workers, device, engine, display)
         most = STACKED_RUNS if stack is None else stack
-        queue = Queue(todo, time_limit, _pace(store, where, name), checkpoints.begun(todo), most)
+        queue = Queue(todo, time_limit, pace, checkpoints.begun(todo), most)
         if most > 1:
-            display.note(_about_stacks(most, where.type))
-        pool = LocalPool(
-            count, checkpoints=checkpoints.folder, device=device, engine=engine, threads=where.type == "cuda"
-        )
+            display.note(_about_stacks(most, kind))
         drive(queue, pool, store, display)
     return store
+
+
+Pool = tuple[Executor, Pace, str]  # the workers, what is known of their pace, and the kind of their device
+
+
+def _local_pool(
+    todo: Sequence[RunSpec],
+    store: Store,
+    workers: int | None,
+    device: str | None,
+    engine: str,
+    display: SweepDisplay,
+) -> Pool:
+    """Workers on this machine."""
+    where, name = _engine(device, engine, display)
+    threads, pace = where.type == "cuda", _pace(store, where, name)
+    count = min(len(todo), workers or (GPU_WORKERS if threads else cores()))
+    folder = Unfinished(store).folder
+    return (
+        LocalPool(count, checkpoints=folder, device=device, engine=engine, threads=threads),
+        pace,
+        where.type,
+    )
+
+
+def _ray_pool(
+    todo: Sequence[RunSpec],
+    store: Store,
+    workers: int | None,
+    device: str | None,
+    engine: str,
+    display: SweepDisplay,
+    *,
+    address: str | None,
+) -> Pool:
+    """Workers of a Ray cluster; their pace shows as they go."""
+    from minichin.on_ray import RayPool
+
+    pool = RayPool(
+        {spec.corpus for spec in todo},
+        checkpoints=Unfinished(store).folder,
+        address=address,
+        cores=cores(),
+        per_gpu=GPU_WORKERS,
+        workers=workers,
+        device=device,
+        engine=engine,
+    )
+    display.note(pool.about())
+    return pool, Pace(), pool.device
 
 
 def _engine(device: str | None, engine: str, display: SweepDisplay) -> tuple[torch.device, str]:
