@@ -97,7 +97,9 @@ class RayPool:
     def about(self) -> str:
         """What there is, for the display."""
         nodes, offered = sum(node["Alive"] for node in self.ray.nodes()), self._offered()
-        what = "cores" if self.device == "cpu" else f"places on GPUs, {self.per_gpu} on each"
+        what = (
+            f"core{'s' * (offered != 1)}" if self.device == "cpu" else f"runs on GPUs, {self.per_gpu} on each"
+        )
         return f"Ray: {nodes} node{'s' * (nodes != 1)}, {offered} {what}"
 
     def room(self) -> int:
