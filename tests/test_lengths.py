@@ -89,6 +89,18 @@ def test_between_budgets() -> None:
         lengths.between_budgets(table, 32, 5e12)
 
 
+def test_the_cost_of_a_trunk() -> None:
+    """What was put on top of a power law is what each length costs."""
+    budgets = np.array([1e11, 3e11, 1e12])
+    cosine = pd.DataFrame({"budget": budgets, "width": 32, "val_loss": 3 * (budgets / 1e11) ** -0.1})
+    flops = np.array([1e12, 2.5e11])
+    trunk = pd.DataFrame({"width": 32, "flops": flops, "steps": [400, 100]})
+    trunk = trunk.assign(val_loss=3 * (flops / 1e11) ** -0.1 + [0, 0.03])
+    found = lengths.trunk_costs(trunk, cosine)
+    assert found["part"].tolist() == [0.25, 1]
+    assert found["cost"].to_numpy() == pytest.approx([0.03, 0])
+
+
 def valleys(a: float, rng: np.random.Generator, noise: float = 0.003) -> pd.DataFrame:
     """Runs of three budgets about optima ∝ C^a, by a parabola in ln N."""
     rows = []
@@ -134,6 +146,9 @@ def test_cells_are_matched() -> None:
     some = own[own["width"] > 8].assign(val_loss=lambda t: t["val_loss"] + 0.25)
     assert len(beside.matched(own, some)) == len(some)
     assert beside.changes(own, some)["change"].to_numpy() == pytest.approx(0.25)
+    told = stats.ttest_1samp([0.1, 0.2, 0.4], 0).confidence_interval(0.95)
+    mean = beside.mean_change(pd.DataFrame({"change": [0.1, 0.2, 0.4]}))
+    assert mean.interval == pytest.approx((told.low, told.high))
     assert beside.difference(fit_isoflop(own, bootstrap=0), fit_isoflop(own, bootstrap=0)) == (0, None)
     with pytest.raises(ValueError, match="such as width 8 at 1e"):
         beside.matched(some, own)

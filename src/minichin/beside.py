@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from minichin.fit import Interval, IsoflopFit, fit_isoflop
 from minichin.fit.result import percentile_interval
@@ -44,7 +45,7 @@ def changes(reference: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 
 class Difference(NamedTuple):
-    """A difference of two exponents, and its 95 % interval (None where a fit has no replicates)."""
+    """A difference, and its 95 % interval (None where a fit has no replicates)."""
 
     value: float
     interval: Interval | None
@@ -88,3 +89,11 @@ def optima(found: Mapping[str, IsoflopFit]) -> pd.DataFrame:
     ]
     columns = ["name", "budget", "params", "tokens", "ratio", "low", "high", "val_loss", "bracketed"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def mean_change(table: pd.DataFrame) -> Difference:
+    """The mean of the column `change` over cells, with Student's 95 % interval."""
+    values = table["change"].to_numpy()
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    middle = float(values.mean())
+    return Difference(middle, (middle - float(half), middle + float(half)))

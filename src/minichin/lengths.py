@@ -96,13 +96,27 @@ def between_budgets(table: pd.DataFrame, width: int, flops: float) -> float:
     """The loss of `width` at `flops`, between its budgets: a parabola in ln loss against ln FLOPs.
 
     Seeds of a budget are averaged; with exactly three budgets the parabola goes through all. `ValueError`
-    outside of the budgets, or with fewer than three.
+    more than 1 % outside of the budgets, or with fewer than three.
     """
     means = table[table["width"] == width].groupby("budget")["val_loss"].mean()
-    if len(means) < 3 or not means.index.min() <= flops <= means.index.max():
+    low, high = means.index.min(), means.index.max()
+    if len(means) < 3 or not 0.99 * low <= flops <= 1.01 * high:
         raise ValueError(
             f"width {width} has budgets {list(means.index)}; {flops:g} FLOPs must lie between three of them"
         )
     x = np.log(np.asarray(means.index, dtype=float))
     curve = np.polynomial.Polynomial.fit(x, np.log(means.to_numpy()), 2)
     return float(np.exp(curve(np.log(flops))))
+
+
+def trunk_costs(trunk: pd.DataFrame, cosine: pd.DataFrame) -> pd.DataFrame:
+    """Each length of one trunk with `own`, the loss of a cosine run of that length, and `cost`, the rest.
+
+    The cosine's loss lies between its budgets (`between_budgets`); lengths rise.
+    """
+    own = [
+        between_budgets(cosine, int(width), float(flops))
+        for width, flops in zip(trunk["width"], trunk["flops"], strict=True)
+    ]
+    found = trunk.assign(own=own, part=trunk["steps"] / trunk["steps"].max())
+    return found.assign(cost=found["val_loss"] - found["own"]).sort_values("steps", ignore_index=True)
