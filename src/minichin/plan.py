@@ -178,7 +178,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 1e11: _widths(1, 8, 12, 16, 20, 24, 32, 48),
                 3e11: _widths(1, 16, 20, 24, 32, 40, 48, 64),
                 1e12: _widths(1, 24, 32, 40, 48, 64, 80, 96),
-                3e12: _widths(1, 32, 40, 48, 64, 80, 96, 128),
+                3e12: _widths(1, 32, 48, 64, 80, 96, 128),
                 1e13: _widths(1, 48, 64, 80, 112),
             },
             train_tokens=ENWIK8_TRAIN_TOKENS,
