@@ -48,7 +48,7 @@ PUBLISHED = Path(__file__).parent / "data" / "published"
 #: name -> what the committed store holds.
 COMMITTED = {
     "published": "the cpu profile and one budget more, on two CPU cores",
-    "published-experiments": "the experiments beside the main sweep, on two CPU cores",
+    "published-experiments": "the campaign: five valleys and the experiments on them, on two CPU cores",
     "published-gpu": "the gpu profile, 1e13 to 3e15 FLOPs",
     "published-gpu-checks": "learning rates, batches and CPU specs tried on the GPU; no valley of its own",
 }
