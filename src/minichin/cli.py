@@ -80,6 +80,7 @@ def plan_command(
     metavar="HOST:PORT|auto",
     help="Join this Ray cluster (auto: the one on this machine); default: a new one, here.",
 )
+@click.option("--stack", type=int, metavar="N", help="Train up to N runs of one shape together (default: 1).")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def sweep_command(
     profile: str,
@@ -91,6 +92,7 @@ def sweep_command(
     engine: str,
     on: str,
     ray_address: str | None,
+    stack: int | None,
     quiet: bool,
 ) -> None:
     """Train the runs of a profile that its store does not hold yet."""
@@ -119,6 +121,7 @@ def sweep_command(
         engine=engine,
         on=on,
         ray_address=ray_address,
+        stack=stack,
         progress=not quiet,
     )
     left = len(sweep.missing(all_runs, done))
