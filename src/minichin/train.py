@@ -111,8 +111,8 @@ def train(
 
     `progress(step, train_loss)` is called now and then; where it raises `Stopped`, the run ends there. With a
     `checkpoint` file the run's state is saved then, and every `CHECKPOINT_EVERY` seconds, and a run that
-    finds its own state there goes on from it; the caller removes the file once the record is safe. With `keep`
-    the state after the last step is saved there too (see `trained.load`).
+    finds its own state there goes on from it; the caller removes the file once the record is safe. With
+    `keep` the state after the last step is saved there too (see `trained.load`).
     The same spec on the same CPU and engine, with one thread, gives the same record bit for bit, stopped and
     taken up again or not, wall-clock time apart.
     """
