@@ -78,18 +78,21 @@ def plot_costs(ax: Axes, costs: pd.DataFrame) -> Axes:
     return ax
 
 
-def plot_trunk(ax: Axes, curves: pd.DataFrame, cosine: pd.DataFrame) -> Axes:
-    """Draw the curves of lengths of one constant run over FLOPs, and where cosines of their own end.
+def plot_trunk(ax: Axes, curves: pd.DataFrame, ends: pd.DataFrame, cosine: pd.DataFrame) -> Axes:
+    """Draw the curves of lengths of one constant run over FLOPs, their final losses, and cosine runs'.
 
-    `cosine` has the columns flops and val_loss, a row a run of the same width.
+    `ends` and `cosine` have the columns flops and val_loss, a row a run of the same width.
     """
     groups = list(curves.groupby("steps"))
     for place, (_, run) in enumerate(groups):
         colour = mpl.colormaps["viridis"](0.85 * place / max(1, len(groups) - 1))
-        run = run[run["flops"] > run["flops"].iloc[-1] / 30]
+        run = run[run["flops"] > ends["flops"].min() / 4]
         ax.plot(run["flops"], run["val_loss"], "o-", ms=3, linewidth=1, color=colour)
-        ax.plot(run["flops"].iloc[-1], run["val_loss"].iloc[-1], "*", ms=12, color=colour, mec="white")
+    ax.plot(
+        ends["flops"], ends["val_loss"], "*", color=OKABE_ITO[0], ms=12, mec="white", label="from the trunk"
+    )
     means = cosine.groupby("flops")["val_loss"].mean()
-    ax.plot(means.index, means, "D", color=OKABE_ITO[1], ms=6, mfc="white", label="cosine of its own length")
-    ax.plot([], [], "*", color=GREY, ms=10, label="constant rate, after its cooldown")
+    ax.plot(
+        means.index, means, "D--", color=OKABE_ITO[1], ms=6, mfc="white", label="cosine of its own length"
+    )
     return finish(ax, f"{FLOPS['full']} so far", LOSS, log_x=True)
