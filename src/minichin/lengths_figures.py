@@ -40,15 +40,12 @@ def plot_rates(ax: Axes, specs: Mapping[str, RunSpec], lr_factor: Callable[[int,
 
 
 def plot_cycles(ax: Axes, curves: pd.DataFrame, cycles: Mapping[str, float]) -> Axes:
-    """Draw the loss curves of one ladder from half of the run on; `cycles` is spec hash -> cycle."""
+    """Draw the loss curves of one ladder and seed from a quarter of the run on; `cycles` is hash -> cycle."""
     colours = _cycle_colours(sorted(set(cycles.values())))
-    drawn = set[float]()
-    for key, run in curves.groupby("spec_hash", sort=False):
-        cycle = cycles[str(key)]
+    runs = {cycles[str(key)]: run for key, run in curves.groupby("spec_hash")}
+    for cycle, run in sorted(runs.items()):
         run = run[run["step"] >= 0.25 * run["steps"]]
-        label = f"{cycle:g} ×" if cycle not in drawn else None
-        drawn.add(cycle)
-        ax.plot(run["step"], run["val_loss"], "o-", color=colours[cycle], ms=3, linewidth=1.2, label=label)
+        ax.plot(run["step"], run["val_loss"], "o-", color=colours[cycle], ms=3, lw=1.2, label=f"{cycle:g} ×")
     return finish(ax, "step", LOSS, legend="cosine, lengths of the run")
 
 
