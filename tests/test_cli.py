@@ -142,6 +142,8 @@ MISTAKES = [
     (("sweep", "--profile", "published"), ("trains nothing",)),
     (("sweep", "--profile", "smoke", "--time-limit", "soon"), ("--time-limit 'soon'", "9m")),
     (("sweep", "--profile", "smoke", "--workers", "0"), ("workers must be at least 1",)),
+    (("sweep", "--experiment", "rate"), ("unknown experiment 'rate'", "rates, main, depths")),
+    (("sweep", "--experiment", "rates", "--corpus", "help"), ("has its own texts; leave --corpus help out",)),
     (("sweep", "--profile", "smoke", "--stack", "0"), ("a stack must hold at least 1 run, not 0",)),
     (("sweep", "--corpus", "text:mine.txt"), ("--corpus text:mine.txt needs --store",)),
     (("sweep", "--corpus", "text:{nowhere}", "--store", "s"), ("nowhere",)),

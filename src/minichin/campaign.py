@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from minichin.experiments import EXPERIMENTS
+from minichin.experiments import specs
 from minichin.runs import COMMITTED, RunRecord, Store, open_store
 from minichin.tables import curves_table, runs_table
 
@@ -30,15 +30,13 @@ def records(name: str, store: str | Path = "") -> list[RunRecord]:
 
     Raises `ValueError` for an unknown name, and where runs are missing.
     """
-    if name not in EXPERIMENTS:
-        raise ValueError(f"unknown experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}")
+    keys = [spec.spec_hash for spec in specs(name)]
     known = Store(store, create=False).by_key() if store else _committed()
-    keys = [spec.spec_hash for spec in EXPERIMENTS[name]()]
     gone = sum(key not in known for key in keys)
     if gone:
         raise ValueError(
             f"{gone} of the {len(keys)} runs of {name} are not in {store or 'the committed stores'}; "
-            f"train them by `minichin sweep --profile {name}`"
+            f"train them by `minichin sweep --experiment {name}`"
         )
     return [known[key] for key in keys]
 

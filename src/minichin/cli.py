@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from minichin import __version__, cli_bench, cli_fit
 from minichin.cli_fit import AS_JSON, dumps, write_output
+
+if TYPE_CHECKING:
+    from minichin.plan import RunSpec
 
 PROFILE = click.option("--profile", default="cpu", show_default=True, help="smoke, cpu, gpu or published.")
 DEVICE = click.option(
@@ -56,7 +59,8 @@ def plan_command(
 
 @cli.command("sweep")
 @PROFILE
-@click.option("--store", help="Folder of the runs store (default: runs/PROFILE).")
+@click.option("--experiment", metavar="NAME", help="The runs of an experiment of the book, not of a profile.")
+@click.option("--store", help="Folder of the runs store (default: runs/PROFILE, or runs/experiments).")
 @click.option("--corpus", "text", metavar="NAME", help="Another text than the profile's; needs --store.")
 @click.option("--workers", type=int, help="Worker processes (default: one a core; on a GPU 8, as threads).")
 @click.option("--time-limit", help="Stop after this time, for example 9m; run again to go on.")
@@ -84,6 +88,7 @@ def plan_command(
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def sweep_command(
     profile: str,
+    experiment: str | None,
     store: str | None,
     text: str | None,
     workers: int | None,
@@ -95,10 +100,34 @@ def sweep_command(
     stack: int | None,
     quiet: bool,
 ) -> None:
-    """Train the runs of a profile that its store does not hold yet."""
-    from minichin import corpus, plan, report_plan, runs, sweep
+    """Train the runs of a profile, or of an experiment, that its store does not hold yet."""
+    from minichin import experiments, runs, sweep
 
     limit = parse_time(time_limit) if time_limit else None
+    if experiment and text:
+        raise ValueError(f"--experiment {experiment} has its own texts; leave --corpus {text} out")
+    all_runs = experiments.specs(experiment) if experiment else _runs_of(profile, text, store, quiet)
+    done = sweep.sweep(
+        all_runs,
+        store or (runs.runs_folder() / "experiments" if experiment else runs.default_store(profile)),
+        workers=workers,
+        time_limit=limit,
+        device=device,
+        engine=engine,
+        on=on,
+        ray_address=ray_address,
+        stack=stack,
+        progress=not quiet,
+    )
+    left = len(sweep.missing(all_runs, done))
+    name = f"experiment {experiment}" if experiment else f"profile {profile}"
+    click.echo(f"{len(all_runs) - left} of {len(all_runs)} runs of {name} are in {done.folder}")
+
+
+def _runs_of(profile: str, text: str | None, store: str | None, quiet: bool) -> list[RunSpec]:
+    """The runs of a profile, on its own text or another; what the text is too short for is told."""
+    from minichin import corpus, plan, report_plan
+
     if profile == "published":
         raise ValueError(
             "profile published trains nothing: its records come with minichin; see `minichin runs`"
@@ -111,21 +140,7 @@ def sweep_command(
         chosen = plan.on_text(chosen, text, loaded.train.size)
     for spec in plan.left_out(chosen):
         click.echo(report_plan.why_left_out(spec, chosen), err=True)
-    all_runs = plan.plan(chosen)
-    done = sweep.sweep(
-        all_runs,
-        store or runs.default_store(profile),
-        workers=workers,
-        time_limit=limit,
-        device=device,
-        engine=engine,
-        on=on,
-        ray_address=ray_address,
-        stack=stack,
-        progress=not quiet,
-    )
-    left = len(sweep.missing(all_runs, done))
-    click.echo(f"{len(all_runs) - left} of {len(all_runs)} runs of profile {profile} are in {done.folder}")
+    return plan.plan(chosen)
 
 
 @cli.command("flops")

@@ -229,3 +229,10 @@ EXPERIMENTS: Mapping[str, Callable[[], list[RunSpec]]] = MappingProxyType(
         )
     }
 )
+
+
+def specs(name: str) -> list[RunSpec]:
+    """The runs of the experiment `name`; a `ValueError` that lists the names where there is none such."""
+    if name not in EXPERIMENTS:
+        raise ValueError(f"unknown experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]()
