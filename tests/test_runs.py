@@ -2,7 +2,11 @@
 
 import json
 import multiprocessing as mp
+import random
 import resource
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -199,6 +203,41 @@ def test_records_that_come_together_are_added_together(tmp_path):
     with pytest.raises(ValueError, match="with another result"):
         store.extend([record(3), record(1, loss=2.0)])
     assert [r.spec.seed for r in Store(tmp_path).records()] == [0, 1, 2]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # files between open and with
+def test_an_interrupted_write_takes_nothing_back(tmp_path):
+    """Ctrl-C at any moment of an append leaves no record, or one that stays for readers who saw it."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    rng, before = random.Random(0), signal.signal(signal.SIGALRM, interrupt)
+    reader, done, interrupts = Store(tmp_path), threading.Event(), 0
+
+    def watch():
+        while not done.is_set():
+            reader.by_key()
+
+    with ThreadPoolExecutor(1) as aside:
+        watching = aside.submit(watch)
+        try:
+            for seed in range(300):
+                writer = Store(tmp_path)
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, rng.uniform(2e-5, 2e-3))
+                    writer.append(record(seed))
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                except KeyboardInterrupt:
+                    interrupts += 1
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            done.set()
+        watching.result()
+    assert interrupts > 10
+    assert reader.by_key() == Store(tmp_path).by_key()
+    assert reader.torn_lines == 0
 
 
 def test_a_write_that_fails_leaves_the_store_as_it_was(tmp_path):

@@ -172,12 +172,14 @@ class Store:
     def _write(self, handle: FileIO, data: bytes) -> None:
         """Put `data` at the end of the file and on the disk, whole or not at all."""
         end = handle.seek(0, os.SEEK_END)
+        whole = end + len(data)
         try:
             while data:
                 data = data[handle.write(data) :]
             os.fsync(handle.fileno())
         except BaseException as error:
-            handle.truncate(end)
+            if isinstance(error, OSError) or handle.seek(0, os.SEEK_END) < whole:
+                handle.truncate(end)  # at Ctrl-C what is there whole stays: a reader may have seen it
             if isinstance(error, OSError):
                 raise ValueError(
                     f"cannot write to {self.file}: {error.strerror}; what was there is unchanged"
