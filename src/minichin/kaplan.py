@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from minichin import beside, campaign
 from minichin.experiments import SMALL
@@ -48,16 +47,6 @@ def ablations(store: str | Path = "") -> dict[str, pd.DataFrame]:
     return {UNCHANGED: beside.matched(small(store), next(iter(changed.values()))), **changed}
 
 
-def rule_runs(store: str | Path = "") -> pd.DataFrame:
-    """The runs of `kaplan-rule`; where these are not all trained yet, the two seeds of each in `main`."""
-    try:
-        return campaign.table("kaplan-rule", store)
-    except ValueError:
-        table = campaign.table("main", store)
-        chosen = table["width"].isin((PAPER_WIDTH, KAPLAN_WIDTH)) & (table["budget"] == RULE_BUDGET)
-        return table[chosen].reset_index(drop=True)
-
-
 class Contest(NamedTuple):
     """Kaplan's model less the paper's at one budget: mean loss in nats, its 95 % interval, and seeds."""
 
@@ -75,11 +64,7 @@ def contest(table: pd.DataFrame) -> Contest:
     gaps = (losses[KAPLAN_WIDTH] - losses[PAPER_WIDTH]).dropna().to_numpy()
     if not len(gaps):
         raise ValueError(f"no seed has both widths, {PAPER_WIDTH} and {KAPLAN_WIDTH}")
-    mean, interval = float(gaps.mean()), None
-    if len(gaps) > 1:
-        half = float(stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps)))
-        interval = (mean - half, mean + half)
-    return Contest(mean, interval, len(gaps), int((gaps > 0).sum()))
+    return Contest(*beside.mean(gaps), len(gaps), int((gaps > 0).sum()))
 
 
 def contest_text(found: Contest) -> str:
