@@ -57,7 +57,7 @@ class Ours:
 
 
 def stacked(spec: RunSpec, rows: np.ndarray, device: torch.device) -> Ours:
-    """A stack of runs that differ in their seeds, as a sweep on a GPU trains them."""
+    """A stack of runs that differ in their seeds, as a sweep with `--stack` trains them."""
     from minichin.stack import STACK
     from minichin.stack_engine import StackEngine
 

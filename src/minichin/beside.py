@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from minichin.fit import Interval, IsoflopFit, fit_isoflop
@@ -36,16 +37,21 @@ def matched(reference: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return reference[known.isin(wanted)].reset_index(drop=True)
 
 
-def changes(reference: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """`table` with the column `change`: its loss less that of the reference's run in the same cell, nats."""
-    own = matched(reference, table).set_index(CELL)["val_loss"]
+def less(table: pd.DataFrame, base: pd.DataFrame, cell: list[str]) -> pd.Series:
+    """The losses of `table` less that of the run of `base` in the same cell (columns `cell`), nats."""
+    own = base.set_index(cell)["val_loss"]
     if own.index.has_duplicates:
         raise ValueError(f"{int(own.index.duplicated().sum())} cells of the reference hold two runs")
-    return table.assign(change=table["val_loss"] - own.loc[pd.MultiIndex.from_frame(table[CELL])].to_numpy())
+    return table["val_loss"] - own.loc[pd.MultiIndex.from_frame(table[cell])].to_numpy()
+
+
+def changes(reference: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """`table` with the column `change`: its loss less that of the reference's run in the same cell, nats."""
+    return table.assign(change=less(table, matched(reference, table), CELL))
 
 
 class Difference(NamedTuple):
-    """A difference, and its 95 % interval (None where a fit has no replicates)."""
+    """A difference, and its 95 % interval (None where a fit has no replicates, or a mean one value)."""
 
     value: float
     interval: Interval | None
@@ -91,9 +97,15 @@ def optima(found: Mapping[str, IsoflopFit]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def mean(values: NDArray[np.float64]) -> Difference:
+    """The mean of some differences, with Student's 95 % interval; None for that where there is only one."""
+    middle = float(values.mean())
+    if len(values) < 2:
+        return Difference(middle, None)
+    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return Difference(middle, (middle - half, middle + half))
+
+
 def mean_change(table: pd.DataFrame) -> Difference:
     """The mean of the column `change` over cells, with Student's 95 % interval."""
-    values = table["change"].to_numpy()
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    middle = float(values.mean())
-    return Difference(middle, (middle - float(half), middle + float(half)))
+    return mean(table["change"].to_numpy())

@@ -24,13 +24,14 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 
-from minichin import corpus, documents, variants
-from minichin.experiments import LEAKS
+from minichin import beside, corpus, documents, variants
+from minichin.experiments import leaks
 from minichin.fit import FitError, ParametricFit, fit_parametric
 from minichin.law import Floats, LossSurface
+from minichin.plan import RunSpec
 
 STORED = Path(__file__).parent / "data" / "leaks.json"
-EVALUATED = 262_144  # held-out tokens of a run's final loss (`RunSpec.valid_tokens`)
+EVALUATED = RunSpec.valid_tokens  # held-out tokens of a run's final loss
 CELL = ["budget", "width"]
 
 
@@ -73,7 +74,7 @@ def overlap_of(name: str) -> dict[str, Any]:
 
 def overlap_of_leaks() -> list[dict[str, Any]]:
     """`overlap_of` every text of the experiment `leaks`."""
-    return [overlap_of(f"enwik8+first=2000000{leak}") for leak in LEAKS]
+    return [overlap_of(name) for name in dict.fromkeys(spec.corpus for spec in leaks())]
 
 
 def stored_overlap() -> pd.DataFrame:
@@ -118,8 +119,7 @@ def repeated(table: pd.DataFrame, surface: LossSurface) -> pd.DataFrame:
     of all tokens read, the share of new ones that would give this change on `surface`.
     """
     table = table.assign(epochs=epochs(table).round().astype(int))
-    base = table[table["epochs"] == 1].set_index(CELL)["val_loss"]
-    change = table["val_loss"] - base.loc[pd.MultiIndex.from_frame(table[CELL])].to_numpy()
+    change = beside.less(table, table[table["epochs"] == 1], CELL)
     once = surface.value(table["params"], table["tokens"])
     tokens = [
         float(surface.tokens_for(loss, params))

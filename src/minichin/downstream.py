@@ -20,18 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 from minichin import documents
 from minichin.model import Transformer
-from minichin.published_runs import Download, data_folder, fetch
+from minichin.published_runs import data_folder, fetch
 
-BLIMP = Download(
-    "https://github.com/alexwarstadt/blimp/raw/master/data.zip",
-    "172a1a714d72e72a89e8384dd531483f3d0f8a9aee3d33dccaf7992d8cecbb73",
-    lambda path: pd.DataFrame({"file": [path]}),
-)
+BLIMP = "https://github.com/alexwarstadt/blimp/raw/master/data.zip"
+BLIMP_SHA256 = "172a1a714d72e72a89e8384dd531483f3d0f8a9aee3d33dccaf7992d8cecbb73"
 BATCH = 64  # windows at a time
 
 
@@ -99,7 +95,7 @@ def minimal_pairs(each: int = 100) -> dict[str, list[tuple[str, str]]]:
     """
     path = data_folder() / "blimp.zip"
     found = {}
-    with zipfile.ZipFile(path if path.is_file() else fetch(BLIMP)) as archive:
+    with zipfile.ZipFile(path if path.is_file() else fetch(BLIMP, BLIMP_SHA256)) as archive:
         for name in sorted(n for n in archive.namelist() if n.startswith("data/") and n.endswith(".jsonl")):
             lines = archive.read(name).decode().splitlines()[:each]
             pairs = [json.loads(line) for line in lines]

@@ -22,6 +22,7 @@ from minichin.plan import RunSpec
 BETAS = (0.9, 0.95)
 EPSILON = 1e-8  # of AdamW
 CLIP_EPSILON = 1e-6  # keeps the clipping of a zero gradient finite, as torch's clip_grad_norm_ does
+COOLDOWN = 0.2  # of the schedule `constant`: share of the steps after the warm-up
 SMOOTHING = 0.02  # weight of a step's loss in the running mean of the training loss
 Progress = Callable[[int, float], None]
 State = dict[str, np.ndarray]
@@ -71,7 +72,7 @@ def lr_factor(step: int, spec: RunSpec) -> float:
         return 1.0 - done
     if spec.schedule == "cosine":
         return 0.1 + 0.45 * (1.0 + math.cos(math.pi * done))
-    return 0.5 * (1.0 - math.sqrt(max(0.0, done - 0.8) / 0.2))
+    return 0.5 * (1.0 - math.sqrt(max(0.0, done - (1.0 - COOLDOWN)) / COOLDOWN))
 
 
 def blocks(tokens: np.ndarray, context: int) -> np.ndarray:

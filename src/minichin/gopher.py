@@ -22,7 +22,7 @@ from minichin.plan import RunSpec
 from minichin.runs import RunRecord, Store
 from minichin.sweep import cores
 
-HELD_OUT = 262_144  # bytes of the held-out text that are asked for words
+HELD_OUT = RunSpec.valid_tokens  # bytes of the held-out text that are asked for words
 PAIRS = 100  # of each paradigm
 #: Columns of the answers.
 COLUMNS = {

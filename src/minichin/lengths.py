@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from minichin import beside
+from minichin.engine import COOLDOWN
 from minichin.plan import RunSpec
 
 LADDER = ["budget", "width"]
-COOLDOWN = 0.2  # share of the steps after the warm-up; see `engine.lr_factor`
 
 
 def cycle_costs(table: pd.DataFrame) -> pd.DataFrame:
@@ -29,10 +30,9 @@ def cycle_costs(table: pd.DataFrame) -> pd.DataFrame:
 
     Columns: budget, width, cycle, seeds, cost (mean over seeds, nats), least, most, low, high (95 %).
     """
-    base = table[table["cycle"] == 1].set_index([*LADDER, "seed"])["val_loss"]
     others = table[table["cycle"] > 1]
-    own = base.loc[pd.MultiIndex.from_frame(others[[*LADDER, "seed"]])].to_numpy()
-    cells = others.assign(cost=others["val_loss"] - own).groupby([*LADDER, "cycle"])["cost"]
+    cost = beside.less(others, table[table["cycle"] == 1], beside.CELL)
+    cells = others.assign(cost=cost).groupby([*LADDER, "cycle"])["cost"]
     found = cells.agg(seeds="count", cost="mean", least="min", most="max").reset_index()
     free = int((found["seeds"] - 1).sum())
     if free < 1:

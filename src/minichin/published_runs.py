@@ -134,14 +134,14 @@ def read_table(table: RunTable) -> pd.DataFrame:
         why = f"{path.name} is not in the folder of published tables, and cannot be downloaded as one file"
         raise TableMissing(f"{path} is not here, and it cannot be downloaded as one file: {cure}", why)
     try:
-        return table.download.tidy(fetch(table.download))
+        return table.download.tidy(fetch(table.download.url, table.download.sha256))
     except OSError as error:
         why = f"{path.name} is not in the folder of published tables, and {error}"
         raise TableMissing(f"{path} is not here, and {error}: {cure}", why) from None
 
 
-def fetch(download: Download) -> Path:
-    """The file of a download, from the cache where its checksum agrees, else over the network.
+def fetch(url: str, sha256: str) -> Path:
+    """The file at `url`, from the cache where its checksum agrees, else over the network.
 
     OSError of one line where there is no answer, or where what came is not what was pinned.
     """
@@ -149,12 +149,12 @@ def fetch(download: Download) -> Path:
 
     pooch.get_logger().setLevel("WARNING")
     folder = cache.writable_cache_dir() / "published"
-    parts = urlsplit(download.url)
+    parts = urlsplit(url)
     try:
         got = pooch.retrieve(
-            download.url,
-            f"sha256:{download.sha256}",
-            fname=f"{download.sha256[:12]}-{Path(parts.path).name}",
+            url,
+            f"sha256:{sha256}",
+            fname=f"{sha256[:12]}-{Path(parts.path).name}",
             path=folder,
             downloader=pooch.HTTPDownloader(timeout=TIMEOUT),
         )

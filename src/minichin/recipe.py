@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from minichin import beside
 from minichin.fit.table import points
 from minichin.fit.valley import budget_groups, fit_floor
 from minichin.plan import peak_lr, warmup_steps
@@ -37,9 +38,8 @@ def factors(records: Sequence[RunRecord]) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(rows)
-    own = table[(table["rate"] == 1) & (table["warmup"] == 1)].set_index(["budget", "width"])["val_loss"]
-    known = own.loc[pd.MultiIndex.from_frame(table[["budget", "width"]])].to_numpy()
-    return table.assign(change=table["val_loss"] - known)
+    own = table[(table["rate"] == 1) & (table["warmup"] == 1)]
+    return table.assign(change=beside.less(table, own, ["budget", "width"]))
 
 
 def floors(table: pd.DataFrame, convention: str = "full") -> pd.DataFrame:
