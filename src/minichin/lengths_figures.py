@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from minichin.plan import RunSpec
-from minichin.style import FLOPS, GREY, LOSS, OKABE_ITO, finish
+from minichin.style import DARK, FLOPS, GREY, LOSS, OKABE_ITO, finish
 from minichin.words import scientific
 
 PAPERS_EDGE = 1.25  # cycles beyond it hurt, Hoffmann et al. 2022, Fig. A1
@@ -35,7 +35,7 @@ def plot_rates(ax: Axes, specs: Mapping[str, RunSpec], lr_factor: Callable[[int,
         ax.plot(steps / spec.steps, rates, "--" if constant else "-", color=colour, label=name)
     ax.set_ylim(0, 1.05)
     finish(ax, "share of the run", "learning rate, share of the peak", legend=None)
-    ax.legend(frameon=False, fontsize="small", loc="lower left")
+    ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
 
@@ -52,7 +52,7 @@ def plot_cycles(ax: Axes, curves: pd.DataFrame, cycles: Mapping[str, float]) -> 
 def plot_costs(ax: Axes, costs: pd.DataFrame) -> Axes:
     """Draw what each cycle costs (`lengths.cycle_costs`): means with 95 % intervals, a line a ladder."""
     ax.axhline(0, color=GREY, linewidth=1, linestyle="--")
-    ax.axvline(PAPERS_EDGE, color=GREY, linewidth=1, linestyle=":")
+    ax.axvline(PAPERS_EDGE, color=DARK, linewidth=1.4, linestyle=":")
     for place, ((_, width), part) in enumerate(costs.groupby(["budget", "width"])):
         bars = np.abs(part[["low", "high"]].to_numpy().T - part["cost"].to_numpy())
         label = f"{scientific(part['budget'].iloc[0])} FLOPs, width {width}, {part['seeds'].iloc[0]} seeds"
