@@ -100,6 +100,13 @@ def test_text_shows_each_number_beside_its_target(quick):
     assert f"energy: {quick['energy']}" in lines
 
 
+def test_why_there_is_no_faster_engine_is_told(quick):
+    """The reason stands in the text where ours fell back to the reference, and nothing does where not."""
+    assert "no faster engine" not in bench_train_text.text(quick)
+    told = bench_train_text.text({**quick, "fallback": ["there is no C++ compiler here"]})
+    assert "  no faster engine: there is no C++ compiler here\n" in told
+
+
 def test_targets_are_those_asked_for():
     """2.5 at widths 32 to 64 and 1.5 at 128 with 256 tokens, 1 at 4096; a share of 65 % from width 64."""
     found = {w: bench_train.ratio_target("cpu", w, 256) for w in (16, 32, 64, 96, 128, 192)}

@@ -121,6 +121,9 @@ def test_without_a_compiler(text, monkeypatch, tmp_path):
         with pytest.warns(UserWarning, match=r"no C\+\+ compiler.*reference engine"):
             record = train.train(tiny(), text, device="cpu")
         assert record.versions["engine"] == "torch"
+        name, reasons = train.which_engine(torch.device("cpu"))
+        assert (name, len(reasons)) == ("torch", 1)
+        assert "no C++ compiler" in reasons[0]
         with pytest.raises(ValueError, match=r"no C\+\+ compiler"):
             train.train(tiny(), text, device="cpu", engine="compiled")
     finally:

@@ -96,7 +96,7 @@ def train_bench(
     """
     from minichin import bench_workers
     from minichin.plain_gpt import load_nanogpt
-    from minichin.train import choose_device, describe_device
+    from minichin.train import choose_device, describe_device, which_engine
 
     sizes = chosen_sizes(mode, widths, batch_tokens)
     where = choose_device(device)
@@ -110,6 +110,7 @@ def train_bench(
         "device": where.type,
         "sizes": asdict(sizes),
         "count": "full",
+        "fallback": which_engine(where)[1],
         "clock": "wall" if where.type == "cuda" else "CPU",
         "energy": host["energy"],
         "cells": list(_with_targets(lines, where.type, say)),

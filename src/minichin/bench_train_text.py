@@ -22,6 +22,7 @@ def text(result: dict[str, Any]) -> str:
         f"device {host['device']}, one thread",
         f"{sizes['rounds']} rounds of {sizes['seconds']:g} s for each in turn, medians; mode {sizes['mode']}",
         *(f"  {name}: {_says(name, cells[0]['contenders'][name])}" for name in names),
+        *(f"  no faster engine: {reason}" for reason in result["fallback"]),
         "",
         *_speeds(result, names),
         "",

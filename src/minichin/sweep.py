@@ -11,13 +11,10 @@ Decisions:
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from minichin.drive import Executor, Queue, drive
 from minichin.jobs import SweepError
@@ -37,9 +34,6 @@ GPU_WORKERS = 8  # on an H200, 12 do 40 % more steps at width 64 than 4, and non
 #: Runs in a stack. One, on a GPU as well, until it is measured there whether stacks of 4, 8 and 16 runs do
 #: more tokens a second than `GPU_WORKERS` single runs on streams, at the widths of the profile `gpu`.
 STACKED_RUNS = 1
-SMALLEST = RunSpec(
-    width=8, budget=1.0, steps=1, lr=0.1, warmup_steps=1, depth=1, context=8, head_dim=8, batch_tokens=8
-)
 
 
 def order(specs: Sequence[RunSpec]) -> list[RunSpec]:
@@ -168,20 +162,17 @@ def _ray_pool(
 def _engine(device: str | None, engine: str, display: SweepDisplay) -> tuple[torch.device, str]:
     """The device and the name of the engine that the workers will use; say it, and why no faster one.
 
-    It is made once here, for a run of no size: what there is to compile is compiled before the workers start.
+    What there is to compile is compiled here, before the workers start.
     """
-    from minichin.train import choose_device, describe_device, make_engine
+    from minichin.train import choose_device, describe_device, which_engine
 
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # queues, lest streams wait for one another
     where = choose_device(device)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        made = make_engine(SMALLEST, np.zeros((1, SMALLEST.context + 1), np.uint8), where, engine)
-    made.close()
-    for warning in caught:
-        display.note_once(str(warning.message))
-    display.note(f"engine {made.name} on {describe_device(where)}")
-    return where, made.name
+    name, reasons = which_engine(where, engine)
+    for reason in reasons:
+        display.note_once(reason)
+    display.note(f"engine {name} on {describe_device(where)}")
+    return where, name
 
 
 def _about_stacks(most: int, device: str) -> str:

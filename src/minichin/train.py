@@ -97,6 +97,19 @@ def make_engine(spec: RunSpec, rows: np.ndarray, device: torch.device, kind: str
     return EagerEngine(spec, rows, device)
 
 
+def which_engine(device: torch.device, kind: str = "auto") -> tuple[str, list[str]]:
+    """The name of the engine that `make_engine` gives here, and why it is no faster one, if it is not.
+
+    One is made for a run of no size: what there is to compile is compiled by that.
+    """
+    none = RunSpec(8, 1.0, 1, 0.1, 1, depth=1, context=8, head_dim=8, batch_tokens=8)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made = make_engine(none, np.zeros((1, none.context + 1), np.uint8), device, kind)
+    made.close()
+    return made.name, [str(warning.message) for warning in caught]
+
+
 def train(
     spec: RunSpec,
     corpus: Corpus,
