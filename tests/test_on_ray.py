@@ -47,10 +47,9 @@ DRIVER = """
 import sys
 from minichin import sweep
 from tests import test_sweep
-sweep.sweep(test_sweep.long_specs(int(sys.argv[2])), sys.argv[1], workers=2, engine="torch", on="ray")
+sweep.sweep(test_sweep.long_specs(), sys.argv[1], workers=2, engine="torch", on="ray")
 """
 LIMIT = 120
-VERY_LONG = 3 * LONG_STEPS  # Ray's workers may start some seconds apart
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -160,7 +159,7 @@ def interrupted(store: Store) -> tuple[str, str]:
     """What a driver prints that is interrupted after its first record; none of its processes is left."""
     for _ in range(3):  # see `patiently`
         with subprocess.Popen(
-            [sys.executable, "-c", DRIVER, str(store.folder), str(VERY_LONG)],
+            [sys.executable, "-c", DRIVER, str(store.folder)],
             cwd=ROOT,
             start_new_session=True,
             stdout=subprocess.PIPE,
@@ -193,10 +192,10 @@ def test_interrupted_here_and_taken_up_elsewhere(cluster, tmp_path, text, capfd)
     assert [line.split()[0] for line in notes.splitlines()] == ["Ray:", "[1/2]", "saving"]
     assert "KeyboardInterrupt" in told
     unfinished = Unfinished(store)
-    assert [0 < run.step < VERY_LONG for run in unfinished.begun(long_specs(VERY_LONG)).values()] == [True]
-    sweep.sweep(long_specs(VERY_LONG), store, engine="torch", on="ray", ray_address=cluster.address)
+    assert [0 < run.step < LONG_STEPS for run in unfinished.begun(long_specs()).values()] == [True]
+    sweep.sweep(long_specs(), store, engine="torch", on="ray", ray_address=cluster.address)
     assert "going on after step" in capfd.readouterr().err
-    assert as_trained_here(store, long_specs(VERY_LONG), text)
+    assert as_trained_here(store, long_specs(), text)
     assert not unfinished.folder.exists()
 
 
@@ -236,9 +235,10 @@ def test_a_cluster_without_gpus_is_told(cluster, tmp_path):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "127.0.0.1", "ray://127.0.0.1:10001", "127.0.0.1:123456"])
-def test_an_address_where_no_cluster_is(address, capsys):
+def test_an_address_where_no_cluster_is(address, tmp_path, capsys):
     """A wrong address is refused in one line that says how to get one."""
-    assert run(["sweep", "--profile", "smoke", "--on", "ray", "--ray-address", address, "--quiet"]) == 2
+    words = ["sweep", "--profile", "smoke", "--store", str(tmp_path), "--quiet"]
+    assert run([*words, "--on", "ray", "--ray-address", address]) == 2
     told = capsys.readouterr().err
     assert address in told
     assert told.endswith("`ray start --head` starts one, and prints its address\n")

@@ -52,10 +52,10 @@ def specs() -> list[RunSpec]:
     ]
 
 
-def long_specs(steps: int = LONG_STEPS) -> list[RunSpec]:
+def long_specs() -> list[RunSpec]:
     """A short run and one of some seconds: when two workers have done the first, the second is on its way."""
     short, other = specs()[:2]
-    return [short, dataclasses.replace(other, steps=steps, curve_points=6)]
+    return [short, dataclasses.replace(other, steps=LONG_STEPS, curve_points=6)]
 
 
 @pytest.fixture(scope="module")
