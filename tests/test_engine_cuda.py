@@ -11,7 +11,7 @@ from minichin.drive import Queue, drive
 from minichin.engine import Engine, blocks
 from minichin.engine_cuda import CudaEngine, memory
 from minichin.engine_torch import EagerEngine, batches
-from minichin.plan import RunSpec, plan
+from minichin.plan import RunSpec, peak_lr, plan
 from minichin.progress import SweepDisplay
 from minichin.runs import Store, open_store
 from minichin.workers import LocalPool
@@ -123,7 +123,7 @@ def test_memory_is_counted_on_a_gpu_only():
 @needs_gpu
 def test_graphs_on_a_gpu_follow_the_reference(text):
     """On a GPU, in bfloat16 and replayed from graphs, whole loss curves stay within 0.02 nats."""
-    spec = tiny(width=64, head_dim=16, steps=200)
+    spec = tiny(width=64, head_dim=16, steps=200, lr=peak_lr(64, 200, 64))
     ours, reference = pair(spec, text, torch.device("cuda"))
     gap = np.abs(losses(ours, spec, text) - losses(reference, spec, text))
     assert gap.max() < 0.02

@@ -155,3 +155,46 @@ def test_a_stack_too_large_for_the_memory_is_halved(text):
     assert {int(seed): float(loss) for seed, loss in found.items()} == pytest.approx(expected, abs=1e-4)
     assert lines[4].startswith("a stack of 4 runs is halved: ")
     assert "can't allocate memory" in lines[4]
+
+
+LITTLE_GPU_MEMORY = """
+import warnings
+import torch
+from minichin import corpus
+from minichin.stack import train_stack
+from tests.test_stack import captured
+
+text = corpus.load("help")
+alone = [next(train_stack([spec], text, device="cuda")) for spec in captured(1)]
+peak, total = torch.cuda.max_memory_reserved(), torch.cuda.mem_get_info()[1]
+torch.cuda.empty_cache()
+torch.cuda.set_per_process_memory_fraction(2.5 * peak / total)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    records = list(train_stack(captured(4), text, device="cuda"))
+print(alone[0].val_loss)
+for record in records:
+    print(record.spec.seed, record.val_loss)
+print(*(warning.message for warning in caught), sep="\\n")
+"""
+
+
+def captured(count: int) -> list[RunSpec]:
+    """Runs long enough for graphs, whose activations fill a good part of a gigabyte."""
+    return [
+        tiny(width=64, head_dim=16, depth=2, steps=60, batch_tokens=131_072, seed=seed)
+        for seed in range(count)
+    ]
+
+
+@needs_gpu
+def test_a_stack_too_large_for_the_gpu_is_halved():
+    """Where the GPU's memory lasts for two runs and not for four, all four train, and a line says so."""
+    command = [sys.executable, "-c", LITTLE_GPU_MEMORY]
+    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert out.returncode == 0, out.stderr
+    alone, *lines = out.stdout.splitlines()
+    found = {int(seed): float(loss) for seed, loss in (line.split() for line in lines[:4])}
+    assert sorted(found) == [0, 1, 2, 3]
+    assert found[0] == pytest.approx(float(alone), abs=0.02)
+    assert any(line.startswith("a stack of 4 runs is halved: ") for line in lines[4:])

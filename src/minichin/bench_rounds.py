@@ -58,10 +58,10 @@ class Ours:
 
 def stacked(spec: RunSpec, rows: np.ndarray, device: torch.device) -> Ours:
     """A stack of runs that differ in their seeds, as a sweep with `--stack` trains them."""
-    from minichin.stack import STACK
     from minichin.stack_engine import StackEngine
+    from minichin.sweep import GPU_STACK
 
-    return Ours(StackEngine([replace(spec, seed=seed) for seed in range(STACK)], rows, device), STACK)
+    return Ours(StackEngine([replace(spec, seed=seed) for seed in range(GPU_STACK)], rows, device), GPU_STACK)
 
 
 def steps_a_round(contender: Contender, clock: Clock, seconds: float) -> int:

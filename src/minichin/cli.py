@@ -84,7 +84,12 @@ def plan_command(
     metavar="HOST:PORT|auto",
     help="Join this Ray cluster (auto: the one on this machine); default: a new one, here.",
 )
-@click.option("--stack", type=int, metavar="N", help="Train up to N runs of one shape together (default: 1).")
+@click.option(
+    "--stack",
+    type=int,
+    metavar="N",
+    help="Train up to N runs of one shape together (default: 16 on a GPU, else 1).",
+)
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def sweep_command(
     profile: str,

@@ -33,10 +33,6 @@ from minichin.stack_engine import StackEngine
 from minichin.stack_rest import Keeper, Run, Stack, versions
 from minichin.train import DIVERGED_ABOVE, choose_device, describe_device, evaluation_steps, held_out
 
-#: Runs in one stack. As many as were trained side by side on streams before; more cost memory and, as runs
-#: end one by one, buy less. Not measured yet: no GPU was at hand.
-STACK = 8
-
 StackProgress = Callable[[RunSpec, int, float], None]
 
 
