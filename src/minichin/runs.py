@@ -47,9 +47,10 @@ FILE_NAME = "runs.jsonl"
 PUBLISHED = Path(__file__).parent / "data" / "published"
 #: name -> what the committed store holds.
 COMMITTED = {
-    "published": "the cpu profile and one budget more, on two CPU cores",
-    "published-experiments": "the campaign: five valleys and the experiments on them, on two CPU cores",
-    "published-gpu": "the gpu profile, 1e13 to 3e15 FLOPs",
+    "published": "six valleys, 1e11 to 3e13 FLOPs, on two CPU cores",
+    "published-experiments": "the experiments on these valleys, on two CPU cores",
+    "published-first": "the first sweep, 6e10 to 6e12 FLOPs, by the reference engine on two CPU cores",
+    "published-gpu": "the gpu profile, 1e13 to 1e16 FLOPs",
     "published-gpu-checks": "learning rates, batches and CPU specs tried on the GPU; no valley of its own",
 }
 
