@@ -234,3 +234,33 @@ def test_picture_is_found_by_glue_key_and_by_figure_name(extension: ModuleType) 
     assert extension.find_picture({"cells": cells}, "valley") == ("png", b"hello", "")
     assert extension.find_picture({"cells": cells}, "fig-line") == ("svg", b"<svg></svg>", "A line")
     assert extension.find_picture({"cells": cells}, "other") is None
+
+
+def test_figures_say_whose_runs_they_show(extension: ModuleType) -> None:
+    """Own runs are named by the profile; in a build without training all are the committed ones."""
+    cell = {"metadata": {"mystnb": {"figure": {"name": "fig"}}, "runs": "own"}}
+    other = {"metadata": {"mystnb": {"figure": {"name": "plan"}}, "runs": "none"}}
+    built = {"cells": [cell, other], "metadata": {"minichin": {"profile": "cpu"}}}
+    assert "this build, profile cpu" in extension.runs_shown(built, "fig")
+    assert extension.runs_shown(built, "plan") == extension.runs_shown(built, "nothing") == ""
+    untrained = {**built, "metadata": {"minichin": {"profile": "published"}}}
+    assert "come with the repository" in extension.runs_shown(untrained, "fig")
+
+
+@pytest.mark.parametrize("template", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_every_figure_says_what_runs_it_shows(template: Path) -> None:
+    """The cell of each figure has `runs` in its metadata: own, committed or none."""
+    cells = templates.read(template).cells
+    figures = [c["metadata"] for c in cells if "figure" in c["metadata"].get("mystnb", {})]
+    assert [
+        m["mystnb"]["figure"]["name"] for m in figures if m.get("runs") not in ("own", "committed", "none")
+    ] == []
+
+
+def test_the_pages_tell_own_runs_from_committed_ones(smoke_book: Path) -> None:
+    """In a built book, a figure of the sweep names the profile, one of the campaign does not."""
+    html = smoke_book / "_build" / "html"
+    for page in ("book/approach2.html", "notebooks/approach2.html"):
+        assert "Runs of this build, profile smoke." in (html / page).read_text("utf-8")
+    for page in ("book/kaplan.html", "notebooks/kaplan.html"):
+        assert "Runs that come with the repository." in (html / page).read_text("utf-8")

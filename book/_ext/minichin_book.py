@@ -4,6 +4,8 @@ Decisions:
 - A figure that a chapter borrows from a notebook is read from the executed notebook, is always captioned, and
   must carry alternative text. (MyST-NB's `glue` across pages gives neither, and loses a picture that the
   notebook did not display.)
+- Under each figure of runs stands whose runs these are: this build's, or the committed ones (`runs` in the
+  metadata of the notebook's cell). A reader who retrains the sweep sees which pictures changed.
 - No page asks the network for anything: plotly.min.js comes from the book, on pages that need it only, and
   the live-code machinery of sphinx-thebe, which would be loaded from elsewhere, is taken out.
 - The foot of each page says which build this is.
@@ -26,6 +28,10 @@ from sphinx.util import logging
 LOGGER = logging.getLogger(__name__)
 PICTURES = {"image/svg+xml": "svg", "image/png": "png"}
 REPEATED_IDS = ("exercise-content", "solution-content", "proof-content")
+RUNS_SHOWN = {
+    "own": "Runs of this build, profile {profile}.",
+    "committed": "Runs that come with the repository.",
+}
 PLOTLY_CALL = re.compile(
     r"<script(?: type=\"text/javascript\")?>(\s*window\.PLOTLYENV.*?)</script>", re.DOTALL
 )
@@ -48,6 +54,33 @@ def find_picture(notebook: dict[str, Any], key: str) -> tuple[str, bytes, str] |
     return None
 
 
+def runs_shown(notebook: dict[str, Any], key: str) -> str:
+    """Whose runs the figure `key` of an executed notebook shows, a sentence; empty where it shows none."""
+    for cell in notebook["cells"]:
+        if cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") == key:
+            profile = notebook["metadata"].get("minichin", {}).get("profile", "published")
+            kind = cell["metadata"].get("runs", "none")
+            kind = "committed" if kind == "own" and profile == "published" else kind
+            return RUNS_SHOWN.get(kind, "").format(profile=profile)
+    return ""
+
+
+def add_to_caption(figure: nodes.Node, text: str) -> None:
+    """Add a sentence about the runs to the caption of a figure."""
+    for caption in figure.findall(nodes.caption):
+        if text:
+            caption += [nodes.Text(" "), nodes.inline(text, text, classes=["runs-shown"])]
+
+
+def mark_notebook_figures(app: Sphinx, doctree: nodes.document) -> None:
+    """Say under each figure of a notebook's own page whose runs it shows."""
+    path = Path(app.env.doc2path(app.env.docname))
+    if path.suffix == ".ipynb":
+        notebook = json.loads(path.read_text("utf-8"))
+        for figure in doctree.findall(nodes.figure):
+            add_to_caption(figure, next(filter(None, (runs_shown(notebook, n) for n in figure["names"])), ""))
+
+
 class RunFigure(Figure):
     """Show a notebook's picture as a figure of this page: ``{run-figure} /notebooks/x.ipynb::key``.
 
@@ -60,8 +93,9 @@ class RunFigure(Figure):
         env = self.state.document.settings.env
         relative, path = env.relfn2path(document, env.docname)
         env.note_dependency(relative)
-        found = find_picture(json.loads(Path(path).read_text("utf-8")), key) if Path(path).is_file() else None
-        if found is None:
+        notebook = json.loads(Path(path).read_text("utf-8")) if Path(path).is_file() else None
+        found = None if notebook is None else find_picture(notebook, key)
+        if notebook is None or found is None:
             return [self._problem(f"no picture {key!r} in {document!r}")]
         suffix, raw, alt = found
         self.options.setdefault("alt", alt)
@@ -72,7 +106,9 @@ class RunFigure(Figure):
         picture.parent.mkdir(exist_ok=True)
         picture.write_bytes(raw)
         self.arguments[0] = f"/_figures/{picture.name}"
-        return super().run()
+        made = super().run()
+        add_to_caption(made[0], runs_shown(notebook, key))
+        return made
 
     def _problem(self, message: str) -> nodes.Node:
         return self.state_machine.reporter.warning(f"run-figure: {message}", line=self.lineno)
@@ -124,6 +160,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("run-figure", RunFigure)
     app.connect("config-inited", remove_thebe)
     app.connect("config-inited", add_build_to_foot, priority=400)
+    app.connect("doctree-read", mark_notebook_figures)
     app.connect("doctree-resolved", defer_plotly)
     app.connect("doctree-resolved", drop_repeated_ids)
     app.connect("html-page-context", add_plotly)
