@@ -32,6 +32,8 @@ RUNS_SHOWN = {
     "own": "Runs of this build, profile {profile}.",
     "committed": "Runs that come with the repository.",
 }
+WORDS_A_MINUTE = 200
+UNTIMED = ("index", "lablog", "references", "status", "notation")
 PLOTLY_CALL = re.compile(
     r"<script(?: type=\"text/javascript\")?>(\s*window\.PLOTLYENV.*?)</script>", re.DOTALL
 )
@@ -114,6 +116,28 @@ class RunFigure(Figure):
         return self.state_machine.reporter.warning(f"run-figure: {message}", line=self.lineno)
 
 
+def say_how_long(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Say under a chapter's title how long it takes to read, and its notebook to run.
+
+    The notebooks of a chapter are its sections in the table of contents.
+    """
+    folder, _, name = docname.partition("/")
+    title = next(doctree.findall(nodes.title), None)
+    if folder != "book" or name in UNTIMED or title is None:
+        return
+    minutes = max(1, round(len(doctree.astext().split()) / WORDS_A_MINUTE))
+    text = f"{minutes} minute{'s' if minutes > 1 else ''} to read"
+    seconds = []
+    for section in app.env.toctree_includes.get(docname, []):
+        path = Path(app.env.doc2path(section))
+        if path.suffix == ".ipynb":
+            seconds.append(json.loads(path.read_text("utf-8"))["metadata"].get("minichin", {}).get("seconds"))
+    if seconds and None not in seconds:
+        text += f" · its code ran in {max(1, round(sum(seconds)))} s here"
+    line = nodes.paragraph(text, text, classes=["how-long"])
+    title.parent.insert(title.parent.index(title) + 1, line)
+
+
 def remove_thebe(app: Sphinx, config: Config) -> None:
     """Disconnect sphinx-thebe, which Jupyter Book always loads and which declares one constant twice."""
     for listeners in list(app.events.listeners.values()):
@@ -161,6 +185,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", remove_thebe)
     app.connect("config-inited", add_build_to_foot, priority=400)
     app.connect("doctree-read", mark_notebook_figures)
+    app.connect("doctree-resolved", say_how_long)
     app.connect("doctree-resolved", defer_plotly)
     app.connect("doctree-resolved", drop_repeated_ids)
     app.connect("html-page-context", add_plotly)

@@ -31,13 +31,14 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 import minichin
-from minichin import runs, templates
+from minichin import runs, status, templates
 from minichin.plan import profile as known_profile
 from minichin.templates import BookError, verify_executed
 
 __all__ = ["BookError", "build", "execute_all", "render", "stage", "verify_executed"]
 
 BOOTSTRAP = 1000  # resamples for a book that is to be read; the templates' own default is for tests
+STATUS = "book/status"  # a page that staging writes
 Say = Callable[[str], None]
 
 
@@ -159,15 +160,21 @@ def stage(root: Path, source: Path) -> None:
         shutil.copy2(root / name, source / name)
     script = importlib.metadata.distribution("plotly").locate_file("plotly/package_data/plotly.min.js")
     shutil.copy2(str(script), source / "book" / "_static" / "plotly.min.js")
-    wanted = {f"{page}.ipynb" for page in pages(root)}
-    stamps = []
+    listed = pages(root)
+    wanted = {f"{page}.ipynb" for page in listed}
+    stamps = {}
     for executed in sorted((source / "notebooks").glob("*.ipynb")):
         if f"notebooks/{executed.name}" not in wanted:
             executed.unlink()
             continue
         verify_executed(executed, root / "notebooks" / executed.name)
-        stamps.append(templates.read(executed).metadata[templates.STAMP])
-    (source / "build.json").write_text(json.dumps({"foot": _foot(stamps)}, ensure_ascii=False), "utf-8")
+        stamps[executed.stem] = templates.read(executed).metadata[templates.STAMP]
+    foot = {"foot": _foot(list(stamps.values()))}
+    (source / "build.json").write_text(json.dumps(foot, ensure_ascii=False), "utf-8")
+    if STATUS in listed:
+        order = [page.removeprefix("notebooks/") for page in listed if page.startswith("notebooks/")]
+        text = status.page({name: stamps[name] for name in order if name in stamps})
+        (source / f"{STATUS}.md").write_text(text, "utf-8")
 
 
 def _foot(stamps: list[dict[str, Any]]) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minichin import __version__, cli_bench, cli_fit
-from minichin.cli_fit import AS_JSON, dumps, write_output
+from minichin import __version__, cli_bench, cli_fit, cli_runs
+from minichin.cli_fit import AS_JSON, dumps
 
 if TYPE_CHECKING:
     from minichin.plan import RunSpec
@@ -38,7 +38,8 @@ def cli() -> None:
 
 for _command in (cli_fit.fit_command, cli_fit.optimum_command, cli_fit.suggest_command):
     cli.add_command(_command)
-cli.add_command(cli_bench.bench_group)
+for _group in (cli_bench.bench_group, cli_runs.runs_group, cli_runs.data_group):
+    cli.add_command(_group)
 
 
 @cli.command("plan")
@@ -165,83 +166,6 @@ def flops_command(
     click.echo(dumps(view) if as_json else report_plan.flops_text(view))
 
 
-@cli.group("runs")
-def runs_group() -> None:
-    """Look at, merge and check stores of run records."""
-
-
-@runs_group.command("table")
-@click.argument("store")
-@click.option("--csv", "csv_file", metavar="FILE|-", default="-", show_default=True)
-def runs_table(store: str, csv_file: str) -> None:
-    """Write the runs of STORE (a folder, or `published`) as CSV, one row a run."""
-    from minichin import runs
-
-    write_output(runs.open_store(store).table().to_csv(index=False), csv_file)
-
-
-@runs_group.command("merge")
-@click.argument("stores", nargs=-1, required=True)
-@click.option("--into", required=True, help="Folder of the store that receives the records.")
-def runs_merge(stores: tuple[str, ...], into: str) -> None:
-    """Copy the records of STORES into one; the same run with another result is refused."""
-    from minichin import runs
-
-    new = runs.merge([runs.open_store(store) for store in stores], into)
-    click.echo(f"{new} new runs, {len(runs.Store(into).by_key())} in {into}")
-
-
-@runs_group.command("check")
-@click.argument("store")
-def runs_check(store: str) -> None:
-    """Read every record of STORE and say what is there."""
-    from minichin import runs
-
-    opened = runs.open_store(store)
-    records = opened.records()
-    diverged = sum(record.status == "diverged" for record in records)
-    click.echo(
-        f"{opened.folder}: {len(records)} runs, {diverged} of them diverged, "
-        f"{opened.torn_lines} line(s) cut off by an interruption and skipped"
-    )
-
-
-@cli.group("data")
-def data_group() -> None:
-    """List, fetch and check texts."""
-
-
-@data_group.command("list")
-def data_list() -> None:
-    """List the texts that can be named."""
-    from minichin import corpus
-
-    for info in corpus.available():
-        click.echo(f"{info.name}\n    {info.what} ({info.licence}){', cached' if info.cached else ''}")
-
-
-@data_group.command("fetch")
-@click.argument("name", default="enwik8")
-def data_fetch(name: str) -> None:
-    """Fetch a text into the cache, verified and cleaned; what is there is not fetched again."""
-    from minichin import corpus
-
-    path = corpus.fetch(name, progress=True)
-    loaded = corpus.load(name)
-    click.echo(f"{name}: {path}")
-    if loaded.overlap is not None:
-        click.echo(loaded.overlap.text())
-
-
-@data_group.command("check")
-@click.argument("name", default="enwik8")
-def data_check(name: str) -> None:
-    """Verify the checksums of a cached text."""
-    from minichin import corpus
-
-    click.echo(corpus.check(name))
-
-
 @cli.command("book")
 @PROFILE
 @click.option("--open", "open_browser", is_flag=True, help="Open the book in a browser.")
@@ -278,7 +202,7 @@ def _assignment(text: str) -> tuple[str, Any]:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (default: this process's own); return its exit status."""
     try:
-        cli.main(arguments, prog_name="minichin", standalone_mode=False)
+        status = cli.main(arguments, prog_name="minichin", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
@@ -293,7 +217,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         click.echo(f"minichin: {error}", err=True)
         return 1
-    return 0
+    return status if isinstance(status, int) else 0  # a command's own, by `Context.exit`
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -137,14 +138,16 @@ def execute(
     check_parameters(template, parameters)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".running-") as folder:
-        running = Path(folder, target.name)
+        running, started = Path(folder, target.name), time.monotonic()
         _run(template, running, parameters)
+        seconds = time.monotonic() - started
         notebook = read(running)
         _clean(notebook)
         notebook.metadata[STAMP] = {
             **(stamp or {}),
             "source": source_hash(template),
             "parameters": dict(parameters),
+            "seconds": round(seconds, 1),
         }
         nbformat.write(notebook, running)
         verify_executed(running, template)
