@@ -247,6 +247,26 @@ def test_figures_say_whose_runs_they_show(extension: ModuleType) -> None:
     assert "come with the repository" in extension.runs_shown(untrained, "fig")
 
 
+def test_a_touchable_picture_is_made_part_of_the_page(extension: ModuleType) -> None:
+    """Tips become labels, ids and what refers to them are the picture's own, and the head of the file goes."""
+    svg = (
+        '<?xml version="1.0"?><!DOCTYPE svg><svg><metadata>x</metadata><defs><clipPath id="p1"/></defs>'
+        '<g id="tip: 3 nats &amp; more"><g clip-path="url(#p1)"><use xlink:href="#p1"/></g></g></svg>'
+    )
+    assert extension.touchable(svg, "fig") == (
+        '<svg><defs><clipPath id="fig-p1"/></defs><g class="tip" role="img" aria-label="3 nats &amp; more">'
+        '<g clip-path="url(#fig-p1)"><use xlink:href="#fig-p1"/></g></g></svg>'
+    )
+
+
+def test_data_of_a_figure_are_those_of_its_cell(extension: ModuleType) -> None:
+    """The CSV is found by the figure's name; a figure without one has none."""
+    output = {"data": {"image/svg+xml": "<svg/>", "text/csv": ["x,y\n", "1,2\n"]}}
+    cell = {"metadata": {"mystnb": {"figure": {"name": "fig"}}}, "outputs": [output]}
+    assert extension.find_data({"cells": [cell]}, "fig") == "x,y\n1,2\n"
+    assert extension.find_data({"cells": [cell]}, "other") == ""
+
+
 @pytest.mark.parametrize("template", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
 def test_every_figure_says_what_runs_it_shows(template: Path) -> None:
     """The cell of each figure has `runs` in its metadata: own, committed or none."""

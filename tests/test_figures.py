@@ -180,8 +180,9 @@ def test_surface_shows_runs_and_frontier(ax, table):
     """The runs are drawn at their FLOPs and parameters, and the frontier is the fit's."""
     fit = fit_parametric(table, bootstrap=0)
     figures.plot_surface(ax, fit, table)
-    runs, frontier = ax.lines
-    np.testing.assert_allclose(np.sort(runs.get_ydata()), np.sort(table["params"]))
+    *runs, frontier = ax.lines
+    np.testing.assert_allclose(sorted(run.get_ydata()[0] for run in runs), np.sort(table["params"]))
+    assert all("fitted" in run.get_gid() for run in runs)
     np.testing.assert_allclose(frontier.get_ydata(), fit.n_opt(frontier.get_xdata()))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("FLOPs (full count)", "parameters (all weights)")
 

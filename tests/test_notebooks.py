@@ -172,10 +172,10 @@ def test_no_page_loads_from_elsewhere(site: dict[str, Page]) -> None:
 
 
 def test_no_asset_loads_from_elsewhere(html: Path) -> None:
-    """No style sheet and no script loads from elsewhere (plotly.js could, for maps, which we do not draw)."""
+    """No style sheet and no script loads from elsewhere."""
     for file in html.rglob("*.css"):
         assert not IN_STYLE.search(file.read_text("utf-8")), file.name
-    for file in set(html.rglob("*.js")) - set(html.rglob("plotly.min.js")):
+    for file in html.rglob("*.js"):
         found = IN_SCRIPT.search(file.read_text("utf-8"))
         assert not found, f"{file.name}: {found}"
 

@@ -6,13 +6,17 @@ Decisions:
   notebook did not display.)
 - Under each figure of runs stands whose runs these are: this build's, or the committed ones (`runs` in the
   metadata of the notebook's cell). A reader who retrains the sweep sees which pictures changed.
-- No page asks the network for anything: plotly.min.js comes from the book, on pages that need it only, and
-  the live-code machinery of sphinx-thebe, which would be loaded from elsewhere, is taken out.
+- No page asks the network for anything: the live-code machinery of sphinx-thebe, which would be loaded from
+  elsewhere, is taken out.
+- A picture in which something can be touched (`style.tip`) stands in the page itself, and touch.js, two
+  kilobytes, tells what is under the finger; all others are images. The data of each picture, which its
+  notebook kept beside it, are linked from its caption.
 - The foot of each page says which build this is.
 """
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from base64 import b64decode
@@ -34,9 +38,7 @@ RUNS_SHOWN = {
 }
 WORDS_A_MINUTE = 200
 UNTIMED = ("index", "lablog", "references", "status", "notation")
-PLOTLY_CALL = re.compile(
-    r"<script(?: type=\"text/javascript\")?>(\s*window\.PLOTLYENV.*?)</script>", re.DOTALL
-)
+TIP = "tip: "  # as in `minichin.style`, which cannot be imported here
 
 
 def find_picture(notebook: dict[str, Any], key: str) -> tuple[str, bytes, str] | None:
@@ -67,11 +69,28 @@ def runs_shown(notebook: dict[str, Any], key: str) -> str:
     return ""
 
 
-def add_to_caption(figure: nodes.Node, text: str) -> None:
-    """Add a sentence about the runs to the caption of a figure."""
+def find_data(notebook: dict[str, Any], key: str) -> str:
+    """The CSV that the notebook kept beside the picture of the figure `key`; empty where there is none."""
+    for cell in notebook["cells"]:
+        if cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") == key:
+            for output in cell.get("outputs", []):
+                if data := output.get("data", {}).get("text/csv"):
+                    return data if isinstance(data, str) else "".join(data)
+    return ""
+
+
+def add_to_caption(app: Sphinx, figure: nodes.Node, notebook: dict[str, Any], key: str) -> None:
+    """Add to the caption of a figure whose runs it shows, and a link to its data."""
+    text, data = runs_shown(notebook, key), find_data(notebook, key)
     for caption in figure.findall(nodes.caption):
         if text:
             caption += [nodes.Text(" "), nodes.inline(text, text, classes=["runs-shown"])]
+        if data:
+            file = Path(app.outdir) / "_data" / f"{key}.csv"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(data, "utf-8")
+            link = nodes.reference("", "Data (CSV)", refuri=f"../_data/{file.name}", classes=["figure-data"])
+            caption += [nodes.Text(" "), link]
 
 
 def mark_notebook_figures(app: Sphinx, doctree: nodes.document) -> None:
@@ -80,7 +99,8 @@ def mark_notebook_figures(app: Sphinx, doctree: nodes.document) -> None:
     if path.suffix == ".ipynb":
         notebook = json.loads(path.read_text("utf-8"))
         for figure in doctree.findall(nodes.figure):
-            add_to_caption(figure, next(filter(None, (runs_shown(notebook, n) for n in figure["names"])), ""))
+            for name in figure["names"]:
+                add_to_caption(app, figure, notebook, name)
 
 
 class RunFigure(Figure):
@@ -109,7 +129,7 @@ class RunFigure(Figure):
         picture.write_bytes(raw)
         self.arguments[0] = f"/_figures/{picture.name}"
         made = super().run()
-        add_to_caption(made[0], runs_shown(notebook, key))
+        add_to_caption(env.app, made[0], notebook, key)
         return made
 
     def _problem(self, message: str) -> nodes.Node:
@@ -154,16 +174,26 @@ def add_build_to_foot(app: Sphinx, config: Config) -> None:
         config.html_theme_options["extra_footer"] = json.loads(facts.read_text("utf-8"))["foot"]
 
 
-def defer_plotly(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Let each Plotly figure be drawn once the page is read, so that the large script need not block it."""
-    for raw in doctree.findall(nodes.raw):
-        if "Plotly.newPlot" in raw.astext():
-            later = r'<script>addEventListener("DOMContentLoaded", () => {\1});</script>'
-            text, count = PLOTLY_CALL.subn(later, raw.astext())
-            if not count:
-                LOGGER.warning("a Plotly figure of unknown form", location=raw, type="minichin")
-            raw.rawsource = text
-            raw.children[:] = [nodes.Text(text)]
+def touchable(svg: str, name: str) -> str:
+    """An SVG of matplotlib as part of a page: ids of its own, and what can be touched with its text."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    tips = re.compile(rf'<g id="{TIP}([^"]*)">')
+    svg = tips.sub(r'<g class="tip" role="img" aria-label="\1">', svg)
+    svg = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', svg)
+    return re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
+
+
+def inline_touchables(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Put pictures in which something can be touched into the page, described by their alternative text."""
+    for figure in doctree.findall(nodes.figure):
+        for image in list(figure.findall(nodes.image)):
+            path = Path(app.srcdir) / image["uri"]
+            text = path.read_text("utf-8") if path.suffix == ".svg" and path.is_file() else ""
+            if f'id="{TIP}' in text:
+                svg, alt = touchable(text, path.stem), html.escape(image.get("alt", ""))
+                label = f'role="group" tabindex="0" aria-label="{alt}"'
+                image.replace_self(nodes.raw("", f'<div class="touch" {label}>{svg}</div>', format="html"))
 
 
 def drop_repeated_ids(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -172,11 +202,10 @@ def drop_repeated_ids(app: Sphinx, doctree: nodes.document, docname: str) -> Non
         section["ids"] = [name for name in section["ids"] if name not in REPEATED_IDS]
 
 
-def add_plotly(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Load plotly.min.js on the pages that hold a Plotly figure, and on no others."""
-    if doctree and any("Plotly.newPlot" in raw.astext() for raw in doctree.findall(nodes.raw)):
-        app.add_js_file(None, body='window.PlotlyConfig = {MathJaxConfig: "local"};')
-        app.add_js_file("plotly.min.js", defer="defer")
+def add_touch(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Load touch.js on the pages that hold something to touch, and on no others."""
+    if doctree and any('class="touch"' in raw.astext() for raw in doctree.findall(nodes.raw)):
+        app.add_js_file("touch.js", loading_method="defer")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -186,7 +215,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", add_build_to_foot, priority=400)
     app.connect("doctree-read", mark_notebook_figures)
     app.connect("doctree-resolved", say_how_long)
-    app.connect("doctree-resolved", defer_plotly)
+    app.connect("doctree-resolved", inline_touchables)
     app.connect("doctree-resolved", drop_repeated_ids)
-    app.connect("html-page-context", add_plotly)
+    app.connect("html-page-context", add_touch)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

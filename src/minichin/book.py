@@ -158,8 +158,6 @@ def stage(root: Path, source: Path) -> None:
     shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(root / name, source / name)
-    script = importlib.metadata.distribution("plotly").locate_file("plotly/package_data/plotly.min.js")
-    shutil.copy2(str(script), source / "book" / "_static" / "plotly.min.js")
     listed = pages(root)
     wanted = {f"{page}.ipynb" for page in listed}
     stamps = {}

@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from minichin.decades import SEAM
+from minichin.figures import optimum_tip, valley_tips
 from minichin.fit import IsoflopFit
-from minichin.style import ALL_PARAMS, DARK, FLOPS, GREY, LOSS, OKABE_ITO, budget_colours, finish
+from minichin.style import ALL_PARAMS, DARK, FLOPS, GREY, LOSS, OKABE_ITO, budget_colours, finish, tip
 from minichin.words import scientific
 
 MARKS = {"two cores": "o", "a GPU": "s"}
@@ -35,10 +36,16 @@ def plot_all_valleys(ax: Axes, fit: IsoflopFit) -> Axes:
         colour, where = colours[valley.budget], device(valley.budget)
         label = where if where not in named else None
         named.add(where)
-        ax.plot(valley.params, valley.val_loss, MARKS[where], color=colour, ms=4, label=label)
+        for i, text in enumerate(valley_tips(valley)):
+            (dot,) = ax.plot(valley.params[i], valley.val_loss[i], MARKS[where], color=colour, ms=4)
+            tip(dot, text)
+            dot.set_label(label if i == 0 and label else "_")
         sizes = np.geomspace(valley.params[valley.window].min(), valley.params[valley.window].max(), 60)
         ax.plot(sizes, valley.loss_at(sizes), color=colour, linewidth=1)
-        ax.plot(valley.params_opt, valley.loss_opt, "*", ms=11, mfc=OKABE_ITO[1], mec=DARK, zorder=3)
+        (star,) = ax.plot(
+            valley.params_opt, valley.loss_opt, "*", ms=11, mfc=OKABE_ITO[1], mec=DARK, zorder=3
+        )
+        tip(star, optimum_tip(valley))
         ax.annotate(
             scientific(valley.budget),
             (valley.params.max(), valley.val_loss[np.argmax(valley.params)]),

@@ -20,6 +20,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from minichin.fit import EnvelopeFit, Fit, IsoflopFit, ParametricFit
+from minichin.fit.result import Valley
 from minichin.fit.table import points, row_numbers
 from minichin.run_figures import plot_design as plot_design
 from minichin.run_figures import plot_flop_ratio as plot_flop_ratio
@@ -38,9 +39,10 @@ from minichin.style import (
     PARAMS,
     budget_colours,
     finish,
+    tip,
 )
 from minichin.style import use_svg as use_svg
-from minichin.words import scientific
+from minichin.words import count, scientific
 
 
 class ForestRow(NamedTuple):
@@ -57,7 +59,10 @@ def plot_envelope(ax: Axes, fit: EnvelopeFit, curves: pd.DataFrame) -> Axes:
     norm = LogNorm(curves["params"].min(), curves["params"].max())
     for _, run in curves.groupby("spec_hash", sort=False):
         colour = mpl.colormaps["viridis"](norm(run["params"].iloc[0]) * 0.9)
-        ax.plot(run["flops"], run["val_loss"], color=colour, linewidth=0.8, alpha=0.8)
+        (curve,) = ax.plot(run["flops"], run["val_loss"], color=colour, linewidth=0.8, alpha=0.8)
+        end = run.iloc[-1]
+        size = f"{count(end['params'])} parameters"
+        tip(curve, f"{size}: {end['val_loss']:.3f} nats after {scientific(end['flops'])} FLOPs")
     ax.plot(
         fit.frontier["flops"], fit.frontier["val_loss"], color=OKABE_ITO[1], linewidth=2.2, label="envelope"
     )
@@ -109,21 +114,36 @@ def plot_frontier(ax: Axes, fit: Fit, column: str = "params") -> Axes:
     return finish(ax, FLOPS[fit.convention], names[column], log_x=True, log_y=True, place="upper left")
 
 
+def valley_tips(valley: Valley) -> list[str]:
+    """What is said of each size of a valley."""
+    return [
+        f"{scientific(valley.budget)} FLOPs, {count(params)} parameters, {count(tokens)} tokens: "
+        f"{loss:.3f} nats" + (f", mean of {seeds} seeds" if seeds > 1 else "")
+        for params, tokens, loss, seeds in zip(
+            valley.params, valley.tokens, valley.val_loss, valley.seeds, strict=True
+        )
+    ]
+
+
+def optimum_tip(valley: Valley) -> str:
+    """What is said of the optimum of a valley."""
+    return (
+        f"optimum at {scientific(valley.budget)} FLOPs: {count(valley.params_opt)} parameters, "
+        f"{count(valley.tokens_opt)} tokens, {valley.tokens_per_param:.1f} tokens a parameter, "
+        f"{valley.loss_opt:.3f} nats"
+    )
+
+
 def plot_valleys(ax: Axes, fit: IsoflopFit) -> Axes:
     """Draw each budget's losses against parameters, the local parabola, and its vertex as a star."""
     colours = budget_colours([valley.budget for valley in fit.valleys])
     named = set(np.linspace(0, len(fit.valleys) - 1, min(len(fit.valleys), 6)).round().astype(int))
     for place, valley in enumerate(fit.valleys):
         colour, window = colours[valley.budget], valley.window
-        ax.plot(valley.params[window], valley.val_loss[window], "o", color=colour, ms=5)
-        ax.plot(
-            valley.params[~window],
-            valley.val_loss[~window],
-            "o",
-            color=colour,
-            mfc="white",
-            ms=5,
-        )
+        for i, text in enumerate(valley_tips(valley)):
+            face = colour if window[i] else "white"
+            (dot,) = ax.plot(valley.params[i], valley.val_loss[i], "o", color=colour, mfc=face, ms=5)
+            tip(dot, text)
         sizes = np.geomspace(valley.params[window].min(), valley.params[window].max(), 60)
         ax.plot(
             sizes,
@@ -132,7 +152,8 @@ def plot_valleys(ax: Axes, fit: IsoflopFit) -> Axes:
             label=scientific(valley.budget) if place in named else None,
         )
         face = OKABE_ITO[1] if valley.bracketed else "white"
-        ax.plot(valley.params_opt, valley.loss_opt, "*", ms=13, mfc=face, mec=DARK, zorder=3)
+        (star,) = ax.plot(valley.params_opt, valley.loss_opt, "*", ms=13, mfc=face, mec=DARK, zorder=3)
+        tip(star, optimum_tip(valley))
     return finish(ax, PARAMS.get(fit.convention, ALL_PARAMS), LOSS, log_x=True, legend=FLOPS["full"])
 
 
@@ -155,7 +176,12 @@ def plot_surface(ax: Axes, fit: ParametricFit, table: pd.DataFrame) -> Axes:
 
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.plot(used_c, used_n, "o", color=GREY, ms=4, alpha=0.7, label="runs used")
+    for i in range(len(used_c)):
+        label = "runs used" if i == 0 else None
+        (dot,) = ax.plot(used_c[i], used_n[i], "o", color=GREY, ms=4, alpha=0.7, label=label)
+        run = f"{count(used_n[i])} parameters, {scientific(used_c[i])} FLOPs"
+        fitted = float(fit.surface.value(used_n[i], np.exp(data.log_d[i])))
+        tip(dot, f"{run}: {data.loss[i]:.3f} nats, {fitted:.3f} fitted")
     ax.plot(flops, fit.n_opt(flops), color=OKABE_ITO[1], linewidth=2.2, label=f"frontier, a = {fit.a:.2f}")
     x, y = np.meshgrid(flops, params)
     along = np.geomspace(flops[0] * 1.3, flops[-1] / 1.3, 9)

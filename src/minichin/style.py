@@ -13,6 +13,7 @@ from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -29,14 +30,23 @@ FLOPS = {
 }
 PARAMS = {"6ND_non_embedding": "non-embedding parameters"}
 ALL_PARAMS = "parameters (all weights)"
+TIP = "tip: "  # begins the SVG's name of whatever can be touched
 
 
 def use_svg() -> None:
-    """Let a notebook show its pictures as SVG, with identifiers that do not change from run to run."""
+    """Let a notebook show its pictures as SVG with lasting identifiers, and keep the data that they draw."""
     from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+    from minichin.figure_data import show_beside_pictures
 
     mpl.rcParams["svg.hashsalt"] = "minichin"
     set_matplotlib_formats("svg")
+    show_beside_pictures()
+
+
+def tip(artist: Artist, text: str) -> None:
+    """Let the book say `text` where a reader touches the artist, or comes to it by the keyboard."""
+    artist.set_gid(TIP + text)
 
 
 def budget_colours(budgets: Sequence[float]) -> dict[float, tuple[float, float, float, float]]:
