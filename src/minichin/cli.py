@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -184,6 +185,17 @@ def book_command(profile: str, open_browser: bool, store: str, parameter: tuple[
         parameters=dict(map(_assignment, parameter)),
         say=click.echo,
     )
+
+
+@cli.command("print")
+@click.argument("html", type=click.Path(path_type=Path))
+@click.argument("target", metavar="FILE.pdf", type=click.Path(path_type=Path))
+def print_command(html: Path, target: Path) -> None:
+    """Print the book built in HTML to FILE.pdf, and each page beside it (needs Chromium)."""
+    from minichin import printing
+
+    count = printing.print_book(html, target, say=click.echo)
+    click.echo(f"{count} pages of the book are in {target}")
 
 
 def _assignment(text: str) -> tuple[str, Any]:
