@@ -31,7 +31,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 import minichin
-from minichin import runs, status, templates
+from minichin import explorer, runs, status, templates
 from minichin.plan import profile as known_profile
 from minichin.templates import BookError, verify_executed
 
@@ -39,6 +39,7 @@ __all__ = ["BookError", "build", "execute_all", "render", "stage", "verify_execu
 
 BOOTSTRAP = 1000  # resamples for a book that is to be read; the templates' own default is for tests
 STATUS = "book/status"  # a page that staging writes
+EXPLORER = "book/explorer"  # a page whose data staging writes
 Say = Callable[[str], None]
 
 
@@ -173,6 +174,8 @@ def stage(root: Path, source: Path) -> None:
         order = [page.removeprefix("notebooks/") for page in listed if page.startswith("notebooks/")]
         text = status.page({name: stamps[name] for name in order if name in stamps})
         (source / f"{STATUS}.md").write_text(text, "utf-8")
+    if EXPLORER in listed:
+        explorer.write(source / "book" / "_static")
 
 
 def _foot(stamps: list[dict[str, Any]]) -> str:
