@@ -1,8 +1,8 @@
 """Predictions that were written down before the runs, held against the valleys that were trained afterwards.
 
 Decisions:
-- What was said lies in files that were committed before the runs were trained (`STATEMENTS`); it is read, and
-  never computed anew.
+- What was said lies in files that were committed before any of the runs that test it had ended
+  (`STATEMENTS`); it is read, and never computed anew.
 - A prediction hits where its 95 % interval holds the optimum of the later valley. Where only the intervals
   of both touch, that is said, and is no hit.
 """
