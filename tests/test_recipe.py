@@ -52,3 +52,36 @@ def test_pictures_show_every_check():
     ax = recipe_figures.plot_depths(Figure().subplots(), table, recipe.floors(table))
     assert len(ax.lines) == 2 * table["depth"].nunique()
     assert np.isfinite(ax.lines[1].get_xdata()).all()
+
+
+def test_regret_is_what_the_best_rate_would_have_saved():
+    """A run whose rate gives 0.03 nats less than the recipe's is a regret of 0.03; warm-ups do not count."""
+    checks = pd.DataFrame(
+        {
+            "budget": 1e11,
+            "width": [8, 8, 8, 16],
+            "rate": [1.0, 0.5, 1.0, 1.0],
+            "warmup": [1.0, 1.0, 4.0, 1.0],
+            "val_loss": [2.0, 1.97, 1.5, 1.8],
+        }
+    )
+    assert list(recipe.regrets(checks)["rate"].round(6)) == [0.03, 0.0]
+
+
+def test_exponent_of_planted_floors():
+    """Sizes that grow as the square root of compute give 0.5."""
+    floors = pd.DataFrame({"budget": [1e11, 1e12, 1e13], "params": np.sqrt([1e11, 1e12, 1e13])})
+    assert recipe.exponent(floors) == pytest.approx(0.5)
+
+
+def test_checks_on_the_gpu_are_those_of_the_lab_log():
+    """Five sizes with other rates, two of which diverged at the double; three widths with other batches."""
+    rates, batches = recipe.at_scale()
+    tried = rates[rates["rate"] != 1]
+    assert len(tried.groupby(["budget", "width"])) == 5
+    assert sorted(tried[tried["val_loss"].isna()]["width"]) == [320, 512]
+    assert (rates[rates["rate"] == 1]["change"] == 0).all()
+    assert batches.groupby("width")["batch_tokens"].nunique().to_dict() == {96: 2, 128: 3, 256: 3}
+    deep = recipe.deep_at_scale()
+    assert deep["deep_params"] < deep["flat_params"] / 2
+    assert abs(deep["deep_loss"] - deep["flat_loss"]) < 0.005

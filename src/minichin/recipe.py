@@ -7,7 +7,7 @@ Decisions:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,8 @@ import pandas as pd
 from minichin import beside
 from minichin.fit.table import points
 from minichin.fit.valley import budget_groups, fit_floor
-from minichin.plan import peak_lr, warmup_steps
-from minichin.runs import RunRecord
+from minichin.plan import peak_lr, profile, warmup_steps
+from minichin.runs import RunRecord, open_store
 
 
 def factors(records: Sequence[RunRecord]) -> pd.DataFrame:
@@ -26,14 +26,14 @@ def factors(records: Sequence[RunRecord]) -> pd.DataFrame:
     """
     rows = []
     for record in records:
-        spec = record.spec
+        spec, (rate, warmup) = record.spec, factors_of(record)
         rows.append(
             {
                 "budget": spec.budget,
                 "width": spec.width,
                 "steps": spec.steps,
-                "rate": round(spec.lr / peak_lr(spec.width, spec.steps, spec.batch_tokens), 6),
-                "warmup": round(spec.warmup_steps / warmup_steps(spec.steps), 2),
+                "rate": rate,
+                "warmup": warmup,
                 "val_loss": np.nan if record.val_loss is None else record.val_loss,
             }
         )
@@ -65,3 +65,65 @@ def floors(table: pd.DataFrame, convention: str = "full") -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows).sort_values(["budget", "depth"], ignore_index=True)
+
+
+def regrets(checks: pd.DataFrame) -> pd.DataFrame:
+    """How far the recipe's own run lies above the best rate tried: columns budget, width, rate (nats)."""
+    some = checks[checks["warmup"] == 1]
+    best = some.groupby(["budget", "width"])["val_loss"].min()
+    own = some[some["rate"] == 1].groupby(["budget", "width"])["val_loss"].min()
+    return (own - best).rename("rate").reset_index()
+
+
+def exponent(floors: pd.DataFrame) -> float:
+    """Slope of ln N over ln C through the floors of two budgets or more, against their nominal budgets."""
+    return float(np.polyfit(np.log(floors["budget"]), np.log(floors["params"]), 1)[0])
+
+
+def at_scale() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The checks on the GPU, seed 0, three layers: rates as in `factors`, and batches.
+
+    Columns of the second: width, batch_tokens, val_loss; at 1e14 FLOPs, the rate following the batch.
+    """
+    records = [
+        record
+        for name in ("published-gpu", "published-gpu-checks")
+        for record in open_store(name).records()
+        if record.spec.seed == 0 and record.spec.depth == 3
+    ]
+    batches = profile("gpu").batch_tokens
+    assert isinstance(batches, Mapping)
+    rates = factors([r for r in records if r.spec.batch_tokens == batches.get(r.spec.budget)])
+    tried = rates[rates["rate"] != 1][["budget", "width"]].drop_duplicates()
+    other = pd.DataFrame(
+        {
+            "width": r.spec.width,
+            "batch_tokens": r.spec.batch_tokens,
+            "val_loss": r.val_loss,
+        }
+        for r in records
+        if r.spec.budget == 1e14 and factors_of(r) == (1, 1)
+    )
+    several = other.groupby("width")["batch_tokens"].transform("nunique") > 1
+    return rates.merge(tried), other[several].sort_values(["width", "batch_tokens"], ignore_index=True)
+
+
+def factors_of(record: RunRecord) -> tuple[float, float]:
+    """Rate and warm-up of a run as multiples of the recipe's."""
+    spec = record.spec
+    rate = spec.lr / peak_lr(spec.width, spec.steps, spec.batch_tokens)
+    return round(rate, 6), round(spec.warmup_steps / warmup_steps(spec.steps), 2)
+
+
+def deep_at_scale() -> dict[str, float]:
+    """The one deeper model of the GPU and the best of three layers at its budget: sizes and losses."""
+    (deep,) = [r for r in open_store("published-gpu-checks").records() if r.spec.depth > 3]
+    same = [r for r in open_store("published-gpu").records() if r.spec.budget == deep.spec.budget]
+    best = min(same, key=lambda r: r.val_loss or np.inf)
+    return {
+        "deep_layers": deep.spec.depth,
+        "deep_params": deep.spec.shape.params / 1e6,
+        "deep_loss": float(deep.val_loss or np.nan),
+        "flat_params": best.spec.shape.params / 1e6,
+        "flat_loss": float(best.val_loss or np.nan),
+    }

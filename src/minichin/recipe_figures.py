@@ -43,11 +43,12 @@ def plot_factors(ax: Axes, checks: pd.DataFrame, column: str, name: str) -> Axes
 
 
 def plot_depths(ax: Axes, table: pd.DataFrame, floors: pd.DataFrame) -> Axes:
-    """Draw the valleys of one budget, one colour a depth, with their floors as stars.
+    """Draw the valleys of one budget, a colour for each depth in every picture, with their floors as stars.
 
     `table` and `floors` (`recipe.floors`) hold one budget.
     """
-    for colour, (depth, part) in zip(OKABE_ITO, table.groupby("depth"), strict=False):
+    for depth, part in table.groupby("depth"):
+        colour = OKABE_ITO[int(depth) % len(OKABE_ITO)]  # type: ignore[call-overload]
         means = part.groupby("params")["val_loss"].mean()
         layers = "1 layer" if depth == 1 else f"{depth} layers"
         ax.plot(means.index, means, "o-", color=colour, ms=4, linewidth=1.2, label=layers)
