@@ -16,6 +16,7 @@ from html import unescape
 from pathlib import Path
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+EDGE = "16mm"
 NAVIGATION = re.compile(r'<nav class="bd-links.*?</nav>', re.DOTALL)
 LINK = re.compile(r'<a class="reference internal" href="([^"#]+)">(.*?)</a>', re.DOTALL)
 TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
@@ -72,7 +73,7 @@ def print_book(html: Path, target: Path, say: Callable[[str], None] = lambda lin
             one = folder / f"{page.parent.name}-{page.stem}.pdf"
             tab.goto(page.as_uri())
             tab.evaluate("() => window.MathJax?.startup?.promise")
-            tab.pdf(path=one, format="A4", margin=dict.fromkeys(("top", "bottom", "left", "right"), "16mm"))
+            tab.pdf(path=one, format="A4", margin={"top": EDGE, "bottom": EDGE, "left": EDGE, "right": EDGE})
             whole.append(str(one), outline_item=title(page))
             say(f"  {one.name}")
         browser.close()

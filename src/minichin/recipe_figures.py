@@ -48,7 +48,7 @@ def plot_depths(ax: Axes, table: pd.DataFrame, floors: pd.DataFrame) -> Axes:
     `table` and `floors` (`recipe.floors`) hold one budget.
     """
     for depth, part in table.groupby("depth"):
-        colour = OKABE_ITO[int(depth) % len(OKABE_ITO)]  # type: ignore[call-overload]
+        colour = OKABE_ITO[int(str(depth)) % len(OKABE_ITO)]
         means = part.groupby("params")["val_loss"].mean()
         layers = "1 layer" if depth == 1 else f"{depth} layers"
         ax.plot(means.index, means, "o-", color=colour, ms=4, linewidth=1.2, label=layers)
