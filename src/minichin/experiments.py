@@ -183,6 +183,16 @@ def known_entropy() -> list[RunSpec]:
     return list(_valleys(corpus="synthetic"))
 
 
+def known_entropy_larger() -> list[RunSpec]:
+    """Two larger budgets on that source: does its entropy come nearer?"""
+    grid = profile("cpu").grid
+    return [
+        make_spec(budget, width, corpus="synthetic", batch_tokens=batch)
+        for budget, batch in ((3e12, 256), (1e13, 512))
+        for width, _ in grid[budget]
+    ]
+
+
 def convergence() -> list[RunSpec]:
     """Small models trained far beyond their optimum."""
     return [
@@ -222,6 +232,7 @@ EXPERIMENTS: Mapping[str, Callable[[], list[RunSpec]]] = MappingProxyType(
             repetition,
             leaks,
             known_entropy,
+            known_entropy_larger,
             convergence,
             gopher,
             kaplan_rule,
