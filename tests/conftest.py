@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from minichin.corpus import Corpus
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -46,6 +48,23 @@ def smoke_book(runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     book.stage(ROOT, folder / "source")
     book.render(folder / "source", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """The system's Chromium, headless; skip, saying what to install, where there is none."""
+    from minichin import printing
+
+    try:
+        found = printing.find_browser()
+    except ValueError as why:
+        pytest.skip(f"the pages are not tested: {why}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture

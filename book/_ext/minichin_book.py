@@ -37,7 +37,8 @@ RUNS_SHOWN = {
     "committed": "Runs that come with the repository.",
 }
 WORDS_A_MINUTE = 200
-UNTIMED = ("index", "lablog", "references", "status", "notation")
+EXPLORER = "book/explorer"
+UNTIMED = ("index", "lablog", "references", "status", "notation", "explorer")
 TIP = "tip: "  # as in `minichin.style`, which cannot be imported here
 
 
@@ -208,6 +209,14 @@ def add_touch(app: Sphinx, page: str, template: str, context: dict[str, Any], do
         app.add_js_file("touch.js", loading_method="defer")
 
 
+def add_explorer(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Load the explorer's scripts, laws first, and its style on its own page, and on no other."""
+    if page == EXPLORER:
+        for file in ("explorer_laws.js", "explorer.js"):
+            app.add_js_file(file, loading_method="defer")
+        app.add_css_file("explorer.css")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything; called by Sphinx."""
     app.add_directive("run-figure", RunFigure)
@@ -218,4 +227,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-resolved", inline_touchables)
     app.connect("doctree-resolved", drop_repeated_ids)
     app.connect("html-page-context", add_touch)
+    app.connect("html-page-context", add_explorer)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
