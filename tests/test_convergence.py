@@ -89,3 +89,23 @@ def test_committed_long_runs_fall_and_waste():
     tips = [line.get_gid() for line in ax.lines if line.get_gid()]
     assert len(tips) == len(runs)
     plt.close(fig)
+
+
+def test_fronts_of_planted_laws():
+    """Runs that a smaller one beats are left out, and L = N^-0.08 is found where text is in plenty."""
+    sizes = np.geomspace(1e3, 1e6, 7)
+    plenty = pd.DataFrame({"params": sizes, "tokens": 100 * sizes, "val_loss": 5 * sizes**-0.08})
+    large = pd.DataFrame({"params": sizes, "tokens": sizes, "val_loss": 9 * sizes**-0.1})
+    runs = pd.concat([plenty, large], ignore_index=True)
+    runs["params_non_embedding"], runs["flops"] = runs["params"], 6 * runs["params"] * runs["tokens"]
+    beaten = runs.iloc[[0]].assign(params_non_embedding=2e4, params=2e4, tokens=2e6)
+    runs = pd.concat([runs, beaten], ignore_index=True)
+    found = convergence.in_plenty(runs)
+    assert len(found["params_non_embedding"][0]) == len(found["tokens"][0]) == 7
+    assert vars(found["params_non_embedding"][1]) == pytest.approx(
+        dict.fromkeys(("whole", "first", "last"), 0.08)
+    )
+    assert found["tokens"][1].whole == pytest.approx(0.1)
+    assert (found["flops"][0]["val_loss"].diff().dropna() < 0).all()
+    with pytest.raises(ValueError, match="six runs or more; the front of"):
+        convergence.in_plenty(runs.head(3))

@@ -1,5 +1,7 @@
 """The cheapest model for a life: unused it is Chinchilla's, more use makes it smaller, none is cheaper."""
 
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -79,8 +81,6 @@ def test_a_shrunk_model_needs_more_text_and_compute():
 
 def test_intervals_hold_the_estimate_of_a_planted_fit():
     """Replicates that are the surface itself give an interval of no width; scattered ones a wider one."""
-    from types import SimpleNamespace
-
     surface = LossSurface(1.0, 40.0, 60.0, 0.4, 0.35)
     row = np.array([1.0, 40.0, 60.0, 0.4, 0.35])
     spread = row * np.exp(0.05 * np.random.default_rng(0).standard_normal((100, 5)))
@@ -107,3 +107,52 @@ def test_pictures_show_laws_and_runs():
     lifetime_figures.plot_fixed_sizes(axes[2], table, laws["two"])
     assert sum(line.get_marker() == "o" for line in axes[2].lines) == 2
     plt.close(fig)
+
+
+@given(surfaces, compute, st.floats(0.02, 100))
+def test_over_training_costs_the_same_share_at_every_loss(surface, flops, factor):
+    """The share is that of a model of this size on the surface itself, and one at the optimum."""
+    (extra,) = life.over_trained(surface, [factor])
+    best = surface.optimum(flops)
+    size = np.sqrt(extra / factor) * float(best.params)
+    tokens = factor * float(best.tokens) / float(best.params) * size
+    assert float(surface.value(size, tokens)) == pytest.approx(float(best.loss), rel=1e-9)
+    assert extra >= 1 - 1e-12
+    assert life.over_trained(surface, [1.0])[0] == 1
+    with pytest.raises(ValueError, match="positive and finite, got 0"):
+        life.over_trained(surface, [0])
+
+
+def test_runs_of_a_planted_surface_lie_on_its_line():
+    """Noiseless runs, held against noiseless floors, cost what the surface says; beyond them none is told."""
+    surface = LossSurface(0.0, 4.0, 6.0, 0.1, 0.1)  # without a floor: interpolation in logarithms is exact
+    valleys = []
+    for flops in (1e11, 1e13, 1e15):
+        best = surface.optimum(flops)
+        values = {"params_opt": best.params, "tokens_opt": best.tokens, "loss_opt": best.loss}
+        valleys.append(SimpleNamespace(flops=flops, **values))
+    params = np.array([0.2, 0.5, 2.0]) * float(surface.optimum(1e14).params)
+    runs = pd.DataFrame({"budget": 1e14, "width": [8, 16, 32], "params": params, "flops": 1e14})
+    runs["tokens"] = 1e14 / 6 / runs["params"]
+    runs["val_loss"] = surface.value(runs["params"], runs["tokens"])
+    table = life.measured(pd.concat([runs, runs.assign(width=9, val_loss=0.1)]), valleys)
+    assert sorted(table["width"]) == [8, 16, 32]
+    assert table["extra"].to_numpy() == pytest.approx(life.over_trained(surface, table["factor"]))
+    fig, ax = plt.subplots()
+    spread = life.over_trained_spread(
+        SimpleNamespace(surface_replicates=np.array([[0.0, 4, 6, 0.1, 0.1], [0.0, 4, 6, 0.3, 0.1]])),
+        lifetime_figures.FACTORS,
+    )
+    assert (spread[0] <= spread[1]).all()
+    lifetime_figures.plot_measured(ax, table, surface, spread)
+    assert sum(line.get_marker() == "o" for line in ax.lines) == 3
+    plt.close(fig)
+
+
+def test_a_published_saving_is_found():
+    """Sardana et al., Fig. 1: 7 billion in place of 13, with 2e12 tokens served, saves 17 %, 1.7e22 FLOPs."""
+    surface = published.LAWS["chinchilla_tex"].surface
+    flops = float(surface.power_laws()[0].inverse(13e9))
+    saved = flops * (1 - life.shrunk(surface, flops, 7 / 13)[1]) + life.SERVE * 6e9 * 2e12
+    assert saved == pytest.approx(1.7e22, rel=0.05)
+    assert saved / (flops + life.SERVE * 13e9 * 2e12) == pytest.approx(0.17, abs=0.01)

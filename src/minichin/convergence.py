@@ -4,6 +4,8 @@ Decisions:
 - Kaplan's three laws (Kaplan et al. 2020, equations 1.1 to 1.3) have no floor: L ∝ x^-slope. They are asked
   along the frontier, where all three variables grow, and their slopes are given for the first and the last
   third, since a law with a floor has no one slope.
+- The laws in size and in tokens are also asked as he did, with the other in plenty (`in_plenty`), of the runs
+  that no run with less of that variable beats (`front`).
 - What a long run of a small model costs is held against the frontier that was trained, not against a fit: the
   compute at which the best size reaches the same loss, read off the floors of the valleys.
 """
@@ -34,6 +36,37 @@ class Slope:
     last: float
 
 
+PLENTY = {"params_non_embedding": (50.0, np.inf), "tokens": (0.0, 10.0), "flops": (0.0, np.inf)}
+
+
+def _slope(x: NDArray[np.float64], loss: NDArray[np.float64]) -> Slope:
+    """Slopes of ln `loss` over ln `x`, in rising order: of all points, of their first and last third."""
+    third = len(x) // 3
+    parts = (slice(None), slice(third), slice(-third, None))
+    return Slope(*(-float(np.polyfit(np.log(x[part]), np.log(loss[part]), 1)[0]) for part in parts))
+
+
+def front(runs: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The runs, in rising `column`, whose loss is lower than that of every run with no more of it."""
+    known = runs.dropna(subset=["val_loss"]).sort_values([column, "val_loss"], ignore_index=True)
+    return known[known["val_loss"] < known["val_loss"].cummin().shift(fill_value=np.inf)]
+
+
+def in_plenty(runs: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, Slope]]:
+    """Each variable of `PLENTY` with its front, within these tokens a parameter, and the front's slopes.
+
+    Sizes need text in plenty, tokens large models; compute is as it is. ValueError with fewer than six runs.
+    """
+    ratio = runs["tokens"] / runs["params"]
+    found = {}
+    for column, (low, high) in PLENTY.items():
+        best = front(runs[(ratio >= low) & (ratio <= high)], column)
+        if len(best) < 6:
+            raise ValueError(f"slopes of thirds need six runs or more; the front of {column} has {len(best)}")
+        found[column] = best, _slope(best[column].to_numpy(float), best["val_loss"].to_numpy(float))
+    return found
+
+
 def slopes(valleys: Sequence[Valley]) -> dict[str, Slope]:
     """The slopes of ln loss over ln compute, parameters and tokens at the optima; keys of `AXES`.
 
@@ -41,19 +74,13 @@ def slopes(valleys: Sequence[Valley]) -> dict[str, Slope]:
     """
     if len(valleys) < 6:
         raise ValueError(f"slopes of thirds need six budgets or more; these are {len(valleys)}")
-    loss = np.log([valley.loss_opt for valley in valleys])
+    loss = np.array([valley.loss_opt for valley in valleys])
     columns = {
         "flops": [valley.flops for valley in valleys],
         "params": [valley.params_opt for valley in valleys],
         "tokens": [valley.tokens_opt for valley in valleys],
     }
-    third = len(valleys) // 3
-    found = {}
-    for name, values in columns.items():
-        x = np.log(values)
-        parts = (slice(None), slice(third), slice(-third, None))
-        found[name] = Slope(*(-float(np.polyfit(x[part], loss[part], 1)[0]) for part in parts))
-    return found
+    return {name: _slope(np.array(values), loss) for name, values in columns.items()}
 
 
 def compute_needed(loss: float, valleys: Sequence[Valley]) -> float:

@@ -6,6 +6,9 @@ Decisions:
 - With L(N, D) held, dD/dN = −r D/N, where r = α A N^-α / (β B D^-β). For S tokens served the cost is least
   where 6 D (r − 1) = 2 S: r = 1, Chinchilla's balance, at S = 0, and a smaller N for any other S. One root in
   ln N, between the size that could reach the loss with endless text only and the compute-optimal one.
+- Over-training by a factor m, m times the tokens a parameter of the optimum of the same loss, costs the same
+  share of compute at every loss: it depends on α and β alone (`over_trained`). Runs are held against it by
+  the floors of the valleys (`measured`), without any surface.
 - Intervals come from the replicates of approach 3: each one asks the same question of its own surface.
 """
 
@@ -20,8 +23,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from minichin.convergence import compute_needed
 from minichin.fit import Interval, ParametricFit
-from minichin.fit.result import percentile_interval
+from minichin.fit.result import Valley, percentile_interval
 from minichin.law import LossSurface
 
 TRAIN, SERVE = 6.0, 2.0  # FLOPs a parameter and token
@@ -116,6 +120,54 @@ def over_training(surface: LossSurface, flops: float, shares: NDArray[np.float64
         except ValueError:
             continue
     return found
+
+
+def over_trained(surface: LossSurface, factors: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Training compute over the optimum's of the same loss, at `factors` times its tokens a parameter.
+
+    With n = N/N_opt and m a factor, D/D_opt = m n and β n^-α + α (m n)^-β = α + β; the answer is m n².
+    ValueError for factors that are not positive and finite.
+    """
+    alpha, beta = surface.alpha, surface.beta
+
+    def excess(log_n: float, log_m: float) -> float:
+        return beta * math.expm1(-alpha * log_n) + alpha * math.expm1(-beta * (log_m + log_n))
+
+    found = []
+    for factor in factors:
+        if not (math.isfinite(factor) and factor > 0):
+            raise ValueError(f"a factor of over-training must be positive and finite, got {factor}")
+        log_m = math.log(factor)
+        ends = sorted((0.0, -log_m))  # N_opt itself, and D_opt itself
+        log_n = brentq(excess, *ends, args=(log_m,), xtol=1e-14) if log_m else 0.0
+        found.append(math.exp(log_m + 2 * log_n))
+    return np.array(found)
+
+
+def over_trained_spread(
+    fit: ParametricFit, factors: Sequence[float] | NDArray[np.float64], most: int = 400
+) -> NDArray[np.float64]:
+    """(2, factors): ends of the 95 % interval of `over_trained` over at most `most` replicates of the fit."""
+    rows = fit.surface_replicates[:most]
+    good = rows[np.isfinite(rows).all(axis=1) & (rows[:, 1:] > 0).all(axis=1)]
+    copies = [over_trained(LossSurface(*map(float, row)), factors) for row in good]
+    return np.percentile(copies, [2.5, 97.5], axis=0)
+
+
+def measured(runs: pd.DataFrame, valleys: Sequence[Valley]) -> pd.DataFrame:
+    """Runs, seeds averaged, against the frontier at their loss: columns budget, width, factor, extra.
+
+    factor: tokens a parameter over the optimum's at the compute where the floors of `valleys` reach the loss;
+    extra: compute over that compute. Runs whose loss no floor brackets are left out.
+    """
+    keys = ["budget", "width"]
+    table = runs.groupby(keys, as_index=False)[["params", "tokens", "flops", "val_loss"]].mean()
+    needed = np.array([compute_needed(loss, valleys) for loss in table["val_loss"]])
+    log_c = np.log([valley.flops for valley in valleys])
+    ratios = np.log([valley.tokens_opt / valley.params_opt for valley in valleys])
+    ratio = np.exp(np.interp(np.log(needed), log_c, ratios))
+    table = table.assign(factor=table["tokens"] / table["params"] / ratio, extra=table["flops"] / needed)
+    return table[np.isfinite(needed)][[*keys, "factor", "extra"]].sort_values("factor", ignore_index=True)
 
 
 def with_intervals(

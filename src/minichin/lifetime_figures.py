@@ -9,12 +9,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from minichin.law import LossSurface
-from minichin.lifetime import lifetime, over_training
-from minichin.style import DARK, GREY, LOSS, OKABE_ITO, finish, tip
-from minichin.words import count
+from minichin.lifetime import lifetime, over_trained, over_training
+from minichin.style import DARK, GREY, LOSS, OKABE_ITO, budget_colours, finish, tip
+from minichin.words import count, scientific
 
 TIMES = np.geomspace(0.1, 1000, 41)  # tokens served, in compute-optimal training tokens
 SHARES = np.linspace(0.05, 1.0, 80)
+FACTORS = np.geomspace(0.04, 100, 61)  # tokens a parameter, in the optimum's
 
 
 def plot_served(ax: Axes, laws: Mapping[str, LossSurface], flops: float) -> Axes:
@@ -47,6 +48,52 @@ def plot_shrunk(ax: Axes, laws: Mapping[str, LossSurface], flops: float) -> Axes
         "training compute for the same loss",
         place="upper right",
     )
+
+
+def plot_measured(
+    ax: Axes, table: pd.DataFrame, surface: LossSurface, spread: np.ndarray | None = None
+) -> Axes:
+    """Draw compute over the frontier's for the same loss against over-training: runs, and a surface's line.
+
+    `table` is `lifetime.measured`; `spread` is `lifetime.over_trained_spread` at `FACTORS`, drawn as a band.
+    """
+    colours = budget_colours(table["budget"].tolist())
+    for budget, part in table.groupby("budget"):
+        name = scientific(float(budget))  # type: ignore[arg-type]
+        for place, (_, run) in enumerate(part.iterrows()):
+            (dot,) = ax.plot(
+                run["factor"],
+                run["extra"],
+                "o",
+                color=colours[float(budget)],  # type: ignore[arg-type]
+                mec="white",
+                mew=0.4,
+                ms=5.5,
+                label=name if place == 0 else None,
+            )
+            tip(dot, f"{name} FLOPs, width {run['width']:.0f}: {run['extra']:.2f} times the compute")
+    ax.plot(FACTORS, over_trained(surface, FACTORS), color=DARK, linewidth=1.4, label="fitted surface")
+    if spread is not None:
+        ax.fill_between(FACTORS, spread[0], spread[1], color=GREY, alpha=0.35, linewidth=0)
+    ax.axhline(1, color=GREY, linestyle="--", linewidth=1)
+    finish(
+        ax,
+        "tokens a parameter, in the optimum's",
+        "compute for the same loss, in the optimum's",
+        log_x=True,
+        log_y=True,
+        legend=None,
+    )
+    ax.set_yticks((1, 2, 4, 8), ("1", "2", "4", "8"))
+    ax.legend(
+        title="budget (FLOPs)",
+        frameon=False,
+        fontsize="small",
+        title_fontsize="small",
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+    )
+    return ax
 
 
 def plot_fixed_sizes(ax: Axes, table: pd.DataFrame, surface: LossSurface) -> Axes:
