@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,6 +113,18 @@ def pair_scores(model: Transformer, pairs: Mapping[str, Sequence[tuple[str, str]
     return found
 
 
+def length_scores(pairs: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, float]:
+    """For each paradigm, how often the good sentence has fewer bytes than the bad one; a tie counts half.
+
+    This is what a model would score that prefers the shorter sentence, as sums of log-likelihoods tend to.
+    """
+    sizes = {
+        name: np.array([[len(side.encode()) for side in pair] for pair in some])
+        for name, some in pairs.items()
+    }
+    return {name: float(((np.sign(both[:, 1] - both[:, 0]) + 1) / 2).mean()) for name, both in sizes.items()}
+
+
 def word_scores(model: Transformer, text: bytes) -> tuple[Score, Score]:
     """Next words of `text`: how often every byte of one and its end is the likeliest; the same for bytes.
 
@@ -131,9 +144,15 @@ def word_scores(model: Transformer, text: bytes) -> tuple[Score, Score]:
 
 
 @torch.no_grad()
-def use_cost(models: Mapping[str, Transformer], rounds: int = 7, seconds: float = 0.3) -> dict[str, dict]:
-    """Tokens a second when 16 contexts are read at once, on this process' threads; bytes of the weights."""
-    ids = {n: torch.randint(0, m.shape.vocab, (16, m.shape.context)) for n, m in models.items()}
+def use_cost(
+    models: Mapping[str, Transformer], rounds: int = 7, seconds: float = 0.3, texts: int = 16
+) -> dict[str, dict[str, Any]]:
+    """What it costs to read `texts` contexts at once, on this process' threads.
+
+    Under each model's name: `tokens_per_s`, the median of the rounds, `rates`, all of them in order (models
+    take turns, so that what disturbs a round disturbs all), and `weight_bytes`.
+    """
+    ids = {n: torch.randint(0, m.shape.vocab, (texts, m.shape.context)) for n, m in models.items()}
     rates: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds):
         for name, model in models.items():
@@ -145,6 +164,7 @@ def use_cost(models: Mapping[str, Transformer], rounds: int = 7, seconds: float 
     return {
         name: {
             "tokens_per_s": statistics.median(rates[name]),
+            "rates": [round(rate) for rate in rates[name]],
             "weight_bytes": sum(p.numel() * p.element_size() for p in model.parameters()),
         }
         for name, model in models.items()

@@ -2,21 +2,27 @@
 
 Decisions:
 - `python -m minichin.gopher STORE FOLDER` trains what is missing, keeps the models in FOLDER, asks each of
-  them what `downstream` knows, and writes the answers to `gopher.csv` in the store's folder.
+  them what `downstream` knows, and writes the answers to `gopher.csv` in the store's folder, and those of
+  each of BLiMP's paradigms to `gopher_pairs.csv`.
+- What it costs to use one kept model of each size is measured at the end, with nothing else running, and
+  written to `gopher_cost.json` beside the answers, with the name of the machine.
 - Records go into the store as those of a sweep do: the same spec gives the same record.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from minichin.bench import machine
 from minichin.corpus import Corpus, load
 from minichin.plan import RunSpec
 from minichin.runs import RunRecord, Store
@@ -24,6 +30,7 @@ from minichin.sweep import cores
 
 HELD_OUT = RunSpec.valid_tokens  # bytes of the held-out text that are asked for words
 PAIRS = 100  # of each paradigm
+TEXTS_AT_ONCE = (1, 16)
 #: Columns of the answers.
 COLUMNS = {
     "spec_hash": "key of the run",
@@ -41,8 +48,13 @@ COLUMNS = {
 }
 
 
-def answers(spec: RunSpec, folder: Path, pairs: int = PAIRS) -> tuple[RunRecord, dict]:
-    """Train a run unless it is kept in `folder`, and ask the model: the record, and a row of `COLUMNS`."""
+def answers(
+    spec: RunSpec, folder: Path, pairs: int = PAIRS
+) -> tuple[RunRecord, dict[str, Any], dict[str, float]]:
+    """Train a run unless it is kept in `folder`, and ask the model.
+
+    The record, a row of `COLUMNS`, and the share of good sentences that were the likelier, by paradigm.
+    """
     import torch
 
     from minichin import downstream
@@ -68,21 +80,54 @@ def answers(spec: RunSpec, folder: Path, pairs: int = PAIRS) -> tuple[RunRecord,
         "pairs_right": float(np.mean([score.accuracy for score in scores.values()])),
         "pairs": sum(score.items for score in scores.values()),
     }
-    return record, row
+    return record, row, {name: score.accuracy for name, score in scores.items()}
 
 
 def _whole(text: Corpus) -> bytes:
     return text.train.tobytes() + text.valid.tobytes()
 
 
-def compare(specs: Sequence[RunSpec], store: Store, folder: Path, pairs: int = PAIRS) -> pd.DataFrame:
-    """The answers of all these runs, one row a run, trained where they are missing, a core each."""
+def compare(
+    specs: Sequence[RunSpec], store: Store, folder: Path, pairs: int = PAIRS
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The answers of all these runs, trained where they are missing, a core each.
+
+    One row a run, and one row a paradigm of BLiMP with a column for each run's key and one, `shorter`, that
+    is `downstream.length_scores`.
+    """
+    from minichin import downstream
+
     with get_context("spawn").Pool(min(len(specs), cores())) as pool:
-        rows = []
-        for record, row in pool.imap_unordered(partial(answers, folder=folder, pairs=pairs), specs):
+        rows, shares = [], {}
+        for record, row, scores in pool.imap(partial(answers, folder=folder, pairs=pairs), specs):
             store.append(record)
             rows.append(row)
-    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["width", "seed"], ignore_index=True)
+            shares[row["spec_hash"]] = scores
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["width", "seed"], ignore_index=True)
+    shares["shorter"] = downstream.length_scores(downstream.minimal_pairs(pairs))
+    columns = ["shorter", *table["spec_hash"]]
+    return table, pd.DataFrame(shares, columns=columns).rename_axis("paradigm")
+
+
+def cost(specs: Sequence[RunSpec], folder: Path, rounds: int = 60, seconds: float = 0.1) -> dict[str, Any]:
+    """Tokens a second and bytes of weights of the kept model of each width's first seed, on one thread.
+
+    `machine` names the processor; `flops_per_token`, of the forward pass by the full count, is by width; and
+    `texts` has, by the number of contexts read at once, `downstream.use_cost` by width.
+    """
+    import torch
+
+    from minichin import downstream
+    from minichin.trained import load as load_model
+
+    torch.set_num_threads(1)
+    first = {str(spec.width): spec for spec in specs if spec.seed == 0}
+    models = {width: load_model(spec, folder / f"{spec.spec_hash}.npz") for width, spec in first.items()}
+    return {
+        "machine": machine("torch"),
+        "flops_per_token": {width: spec.shape.flops_per_token("full") / 3 for width, spec in first.items()},
+        "texts": {str(texts): downstream.use_cost(models, rounds, seconds, texts) for texts in TEXTS_AT_ONCE},
+    }
 
 
 def main(where: str, folder: str) -> None:
@@ -90,9 +135,11 @@ def main(where: str, folder: str) -> None:
     from minichin.experiments import gopher
 
     store = Store(where)
-    table = compare(gopher(), store, Path(folder))
+    table, pairs = compare(gopher(), store, Path(folder))
     table.to_csv(store.folder / "gopher.csv", index=False)
+    pairs.to_csv(store.folder / "gopher_pairs.csv")
     print(table.to_string())
+    (store.folder / "gopher_cost.json").write_text(json.dumps(cost(gopher(), Path(folder)), indent=1) + "\n")
 
 
 if __name__ == "__main__":
