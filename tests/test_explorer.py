@@ -14,11 +14,13 @@ from scipy.optimize import minimize_scalar
 from minichin import decades, explorer
 from minichin.fit import report
 from minichin.law import LossSurface
+from minichin.lifetime import lifetime
 from minichin.published import LAWS
 from minichin.shape import CONVENTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 STATIC = ROOT / "book" / "_static"
+SCRIPTS = (explorer.FILE, *(f"explorer{part}.js" for part in (".law", ".numbers", ".plots", "")))
 FOUR = 5e-5  # relative: half a unit of the fourth digit
 PARTS = ("params", "tokens", "tokens_per_param", "loss")
 
@@ -31,10 +33,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     body = re.search(r"```\{raw\} html\n(.*?)```", markdown, re.DOTALL)
     assert body
     explorer.write(folder)
-    for name in ("explorer.js", "explorer.css"):
-        (folder / name).write_text((STATIC / name).read_text("utf-8"), "utf-8")
+    for file in STATIC.glob("explorer.*"):
+        (folder / file.name).write_text(file.read_text("utf-8"), "utf-8")
     head = '<meta charset="utf-8"><title>Explorer</title><link rel="stylesheet" href="explorer.css">'
-    scripts = "".join(f'<script defer src="{f}"></script>' for f in (explorer.FILE, "explorer.js"))
+    scripts = "".join(f'<script defer src="{f}"></script>' for f in SCRIPTS)
     text = f'<!doctype html><html lang="en"><head>{head}{scripts}</head><body>{body[1]}</body></html>'
     (folder / "explorer.html").write_text(text, "utf-8")
     return folder / "explorer.html"
@@ -93,7 +95,11 @@ def test_reader_sees_the_digits(page: Any, site: Path) -> None:
     cells = page.locator("#ex-rows tr[data-key] td:nth-of-type(1)").all_inner_texts()
     assert cells[0] == f"{told['params'] / 1e9:.2f} billion"
     assert cells[1] == f"{told['tokens'] / 1e12:.3f} trillion"
-    assert page.locator("#ex-said").inner_text().startswith("At 5.760 × 10²³ FLOPs (6ND)")
+    assert (
+        page.locator("#ex-said")
+        .inner_text()
+        .startswith(f"{explorer.LABELS['chinchilla_tex']}, at 5.760 × 10²³ FLOPs (6ND)")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +206,14 @@ def test_serving_agrees_with_a_general_minimiser(page: Any, site: Path, served: 
     for law in ("chinchilla", "besiroglu"):
         go(page, site, c=1e23, law=law, inf=served)
         found = shown(page)
+        told = lifetime(LAWS[law].surface, 1e23, served)
+        for ours, theirs in (
+            ("params", "params"),
+            ("tokens", "tokens"),
+            ("train", "flops"),
+            ("total", "cost"),
+        ):
+            assert found[f"life_{ours}"][0] == pytest.approx(getattr(told, theirs), rel=FOUR)
         size, tokens, total = least_cost(LAWS[law].surface, 1e23, served)
         assert found["life_total"][0] == pytest.approx(total, rel=FOUR)
         assert found["life_params"][0] == pytest.approx(size, rel=1e-4)
@@ -207,6 +221,19 @@ def test_serving_agrees_with_a_general_minimiser(page: Any, site: Path, served: 
         best = LAWS[law].surface.optimum(1e23)
         saved = 1 - total / float(6 * best.params * (best.tokens + served / 3))
         assert found["life_saved"][0] == pytest.approx(saved, abs=1e-6)
+
+
+def test_worked_solutions_hold(page: Any, site: Path) -> None:
+    """Half the best size takes six times D_opt served; four times off costs 60 % and 4.5 times, at any compute."""
+    go(page, site, c=1e23, law="besiroglu", inf=3.4e12)
+    found = shown(page)
+    assert found["life_params"][0] / found["params"][0] == pytest.approx(0.5, abs=0.005)
+    assert 3.4e12 / found["tokens"][0] == pytest.approx(6, rel=0.01)
+    for flops in (1e19, 1e23):
+        go(page, site, c=flops, law="besiroglu", stray=4)
+        found = shown(page)
+        assert found["compute_large"][0] == pytest.approx(0.6, abs=0.02)
+        assert found["compute_small"][0] == pytest.approx(3.5, abs=0.04)
 
 
 def test_interval_of_serving_is_that_of_the_replicates(page: Any, site: Path) -> None:
@@ -299,7 +326,8 @@ def test_dropped_file_is_read(page: Any, site: Path, fits: dict[str, Path]) -> N
     script = """text => {
         const data = new DataTransfer();
         data.items.add(new File([text], "mine.json"));
-        document.querySelector("#ex-root").dispatchEvent(new DragEvent("drop", {dataTransfer: data}));
+        const drop = new DragEvent("drop", {dataTransfer: data, bubbles: true});
+        document.querySelector("#ex-root").dispatchEvent(drop);
     }"""
     page.evaluate(script, fits["6ND"].read_text("utf-8"))
     page.wait_for_selector("#ex-file-said.ex-right")

@@ -212,8 +212,8 @@ def add_touch(app: Sphinx, page: str, template: str, context: dict[str, Any], do
 def add_explorer(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Load the explorer's scripts, laws first, and its style on its own page, and on no other."""
     if page == EXPLORER:
-        for file in ("explorer_laws.js", "explorer.js"):
-            app.add_js_file(file, loading_method="defer")
+        for part in ("_laws", ".law", ".numbers", ".plots", ""):
+            app.add_js_file(f"explorer{part}.js", loading_method="defer")
         app.add_css_file("explorer.css")
 
 
