@@ -31,7 +31,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 import minichin
-from minichin import explorer, runs, status, templates
+from minichin import explorer, icons, runs, status, templates
 from minichin.plan import profile as known_profile
 from minichin.templates import BookError, verify_executed
 
@@ -215,6 +215,7 @@ def render(source: Path, folder: Path) -> Path:
     log.write_text(output, "utf-8")
     if done.returncode:
         raise BookError(f"the pages cannot be built; see {log}:\n{_complaints(output, source)}")
+    icons.shrink(fresh / "_build" / "html")
     (fresh / "_build" / "source.sha256").write_text(state)
     shutil.rmtree(folder / "_build", ignore_errors=True)
     (fresh / "_build").replace(folder / "_build")
