@@ -224,7 +224,7 @@ def test_serving_agrees_with_a_general_minimiser(page: Any, site: Path, served: 
 
 
 def test_worked_solutions_hold(page: Any, site: Path) -> None:
-    """Half the best size takes six times D_opt served; four times off costs 60 % and 4.5 times, at any compute."""
+    """Half the best size takes six times D_opt; four times off costs 60 % and 4.5 times, at any compute."""
     go(page, site, c=1e23, law="besiroglu", inf=3.4e12)
     found = shown(page)
     assert found["life_params"][0] / found["params"][0] == pytest.approx(0.5, abs=0.005)
