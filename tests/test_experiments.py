@@ -1,15 +1,11 @@
 """Experiments are data: their specs keep to the recipe but for what they say; their records are found."""
 
-from pathlib import Path
-
 import pytest
 
-from minichin import campaign, downstream
+from minichin import campaign
 from minichin.experiments import CYCLES, EPOCHS, EXPERIMENTS, LONG_WARMUP, specs
-from minichin.gopher import COLUMNS, compare
 from minichin.plan import peak_lr, plan, warmup_steps
 from minichin.runs import Store
-from tests.test_train import tiny
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -52,17 +48,3 @@ def test_records_are_found_or_their_lack_is_told(tmp_path):
     Store(tmp_path).append(campaign.records("rates")[0])
     with pytest.raises(ValueError, match=r"53 of the 54 runs of rates are not in .*--experiment rates"):
         campaign.table("rates", tmp_path)
-
-
-def test_models_are_asked_the_same(tmp_path):
-    """Runs are trained once, kept, and answered for: a row each, and their records in the store."""
-    if not (downstream.data_folder() / "blimp.zip").is_file():
-        pytest.skip("blimp.zip is not in the folder of published data; set MINICHIN_PUBLISHED_DATA")
-    runs = [tiny(width=width, steps=20) for width in (8, 16)]
-    store = Store(tmp_path / "store")
-    table = compare(runs, store, Path(tmp_path / "kept"), pairs=1)
-    assert list(table.columns) == list(COLUMNS)
-    assert list(table["width"]) == [8, 16]
-    assert list(table["pairs"]) == [67, 67]
-    assert [store.by_key()[run.spec_hash].val_loss for run in runs] == list(table["val_loss"])
-    assert ((table["bits"] > 0) & (table["bits_other"] > 0)).all()
