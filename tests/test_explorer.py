@@ -265,6 +265,13 @@ def test_link_restores_the_state(page: Any, site: Path, fits: dict[str, Path]) -
         assert after[key][0] == pytest.approx(values[0], rel=1e-5)
 
 
+def test_cut_link_is_told(page: Any, site: Path) -> None:
+    """A link whose own law was cut says so in one line, and the page shows a law that it knows."""
+    go(page, site, c=1e21, law="own3", own="mine.json~3~6ND~1.5~0.5")
+    assert "2 numbers of its own law, not 4 or 9" in page.locator("#ex-file-said").inner_text()
+    agrees(page, report.optimum(1e21, "besiroglu"))
+
+
 def test_keyboard_reaches_and_moves_everything(page: Any, site: Path) -> None:
     """Tab alone reaches every control in order, and arrow keys move the compute and change the law."""
     go(page, site, c=1e21)
