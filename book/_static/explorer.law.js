@@ -140,7 +140,7 @@ const ExplorerLaw = (() => {
   function unpack(text) {
     const [name, approach, convention, ...rest] = text.split("~").map(decodeURIComponent);
     if (rest.length !== 4 && rest.length !== 9)
-      throw Error(`The link to this page holds ${rest.length} numbers of its own law, not 4 or 9: it was cut; copy it again`);
+      throw Error(`The link holds ${rest.length} numbers of its own law, not 4 or 9: it was cut; copy it again`);
     return entry(lawOf(rest.map(Number)), approach, convention, name);
   }
 
