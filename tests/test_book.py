@@ -248,7 +248,7 @@ def test_figures_say_whose_runs_they_show(extension: ModuleType) -> None:
 
 
 def test_a_touchable_picture_is_made_part_of_the_page(extension: ModuleType) -> None:
-    """Tips become labels, ids and what refers to them are the picture's own, and the head of the file goes."""
+    """Tips become labels, ids and what refers to them are the picture's own, the head of the file goes."""
     svg = (
         '<?xml version="1.0"?><!DOCTYPE svg><svg><metadata>x</metadata><defs><clipPath id="p1"/></defs>'
         '<g id="tip: 3 nats &amp; more"><g clip-path="url(#p1)"><use xlink:href="#p1"/></g></g></svg>'
