@@ -180,11 +180,19 @@ def test_surface_shows_runs_and_frontier(ax, table):
     """The runs are drawn at their FLOPs and parameters, and the frontier is the fit's."""
     fit = fit_parametric(table, bootstrap=0)
     figures.plot_surface(ax, fit, table)
-    *runs, frontier = ax.lines
-    np.testing.assert_allclose(sorted(run.get_ydata()[0] for run in runs), np.sort(table["params"]))
-    assert all("fitted" in run.get_gid() for run in runs)
+    runs, frontier = ax.lines
+    np.testing.assert_allclose(np.sort(runs.get_ydata()), np.sort(table["params"]))
     np.testing.assert_allclose(frontier.get_ydata(), fit.n_opt(frontier.get_xdata()))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("FLOPs (full count)", "parameters (all weights)")
+
+
+def test_each_run_on_the_surface_says_what_it_is(ax, table):
+    """To be touched, every run is a mark with its loss and the fitted one."""
+    fit = fit_parametric(table, bootstrap=0)
+    figures.plot_surface(ax, fit, table, touch=True)
+    runs = [line for line in ax.lines if line.get_gid()]
+    np.testing.assert_allclose(sorted(run.get_ydata()[0] for run in runs), np.sort(table["params"]))
+    assert all("nats" in run.get_gid() and "fitted" in run.get_gid() for run in runs)
 
 
 def test_residuals_are_in_per_cent(ax, table):

@@ -22,9 +22,9 @@ def test_the_contents_name_every_template() -> None:
 
 
 def test_the_contents_name_every_chapter() -> None:
-    """`_toc.yml` names every chapter there is, and none that there is not."""
+    """`_toc.yml` names every chapter there is, and none that there is not but the one that staging writes."""
     named = {page for page in book.pages(ROOT) if page.startswith("book/")}
-    assert named == {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")}
+    assert named - {book.STATUS} == {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")}
 
 
 @each_template

@@ -157,11 +157,11 @@ def plot_valleys(ax: Axes, fit: IsoflopFit) -> Axes:
     return finish(ax, PARAMS.get(fit.convention, ALL_PARAMS), LOSS, log_x=True, legend=FLOPS["full"])
 
 
-def plot_surface(ax: Axes, fit: ParametricFit, table: pd.DataFrame) -> Axes:
+def plot_surface(ax: Axes, fit: ParametricFit, table: pd.DataFrame, touch: bool = False) -> Axes:
     """Draw contours of the fitted loss over FLOPs and parameters, the runs used, and the efficient frontier.
 
     Parameters and FLOPs are those of the fit's convention.  Tokens follow from them by the table's own FLOPs
-    a parameter and token, interpolated in ln N.
+    a parameter and token, interpolated in ln N.  With `touch` each run is a mark that says what it is.
     """
     data = points(table, fit.convention)
     data = data.take(np.flatnonzero(np.isin(data.row, fit.rows)))
@@ -176,12 +176,14 @@ def plot_surface(ax: Axes, fit: ParametricFit, table: pd.DataFrame) -> Axes:
 
     ax.set_xscale("log")
     ax.set_yscale("log")
-    for i in range(len(used_c)):
-        label = "runs used" if i == 0 else None
-        (dot,) = ax.plot(used_c[i], used_n[i], "o", color=GREY, ms=4, alpha=0.7, label=label)
-        run = f"{count(used_n[i])} parameters, {scientific(used_c[i])} FLOPs"
-        fitted = float(fit.surface.value(used_n[i], np.exp(data.log_d[i])))
-        tip(dot, f"{run}: {data.loss[i]:.3f} nats, {fitted:.3f} fitted")
+    if touch:
+        for x, y, log_d, loss in zip(used_c, used_n, data.log_d, data.loss, strict=True):
+            (dot,) = ax.plot(x, y, "o", color=GREY, ms=4, alpha=0.7)
+            fitted = float(fit.surface.value(y, np.exp(log_d)))
+            what = f"{count(y)} parameters, {scientific(x)} FLOPs: {loss:.3f} nats, {fitted:.3f} fitted"
+            tip(dot, what)
+    else:
+        ax.plot(used_c, used_n, "o", color=GREY, ms=4, alpha=0.7, label="runs used")
     ax.plot(flops, fit.n_opt(flops), color=OKABE_ITO[1], linewidth=2.2, label=f"frontier, a = {fit.a:.2f}")
     x, y = np.meshgrid(flops, params)
     along = np.geomspace(flops[0] * 1.3, flops[-1] / 1.3, 9)
