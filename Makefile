@@ -19,12 +19,18 @@ help:
 book: $(STAMP)
 	$(BIN)/minichin book --profile $(PROFILE)
 
-# The tests' runs go to build/, afresh each time; both commands share them.
-test: export MINICHIN_RUNS := $(CURDIR)/build/test/runs
+# Tests of the built book and of the notebooks run beside all others, a core each; their runs go to build/,
+# afresh each time, and their output is shown at the end.
+BOOK_TESTS := $(addprefix tests/test_,$(addsuffix .py,book explorer icons notebooks pages printing))
 test: $(STAMP)
 	rm -rf build/test
-	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks
+	mkdir -p build/test
+	@( export MINICHIN_RUNS=$(CURDIR)/build/test/book; \
+	  $(BIN)/python -m pytest $(BOOK_TESTS) && \
+	  $(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks ) > build/test/book.log 2>&1 & \
+	export MINICHIN_RUNS=$(CURDIR)/build/test/rest; status=0; \
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(BOOK_TESTS)) || status=1; \
+	wait $$! || status=1; cat build/test/book.log; exit $$status
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
