@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import nbformat
@@ -9,7 +10,7 @@ import nbformat
 
 def student_version(source: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return `source` without solutions, hidden tests and outputs, its checks locked; needs nbgrader."""
-    from nbgrader import preprocessors as steps
+    steps = import_module("nbgrader.preprocessors")
 
     notebook = nbformat.from_dict(source)
     for step in (
