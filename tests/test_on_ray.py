@@ -152,7 +152,7 @@ def test_a_worker_and_a_node_are_lost(cluster, tmp_path, text, capfd):
     assert "Ray: 3 nodes, 2 cores" in told
     ours = ("Ray: ", "[", "a worker was lost (")
     assert [line for line in told.splitlines() if not line.startswith(ours)] == []
-    assert 2 <= told.count(" again, ") <= 4
+    assert 1 <= told.count(" again, ") <= 4  # on a busy machine, one of the two dies between its runs
 
 
 def interrupted(store: Store) -> tuple[str, str]:
