@@ -110,4 +110,6 @@ def plot_fixed_sizes(ax: Axes, table: pd.DataFrame, surface: LossSurface) -> Axe
         for ratio, loss in zip(part["ratio"], part["val_loss"], strict=True):
             (dot,) = ax.plot(ratio, loss, "o", color=colour, mec=DARK, mew=0.4, ms=5)
             tip(dot, f"width {width}, {label}, {ratio:.0f} tokens a parameter: {loss:.3f} nats")
-    return finish(ax, "training tokens a parameter", LOSS, log_x=True, place="upper right")
+    finish(ax, "training tokens a parameter", LOSS, log_x=True, legend=None)
+    ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
