@@ -52,7 +52,21 @@ def test_approach_3_finds_a_planted_entropy():
     assert found.value == pytest.approx(1.5, abs=0.01)
     assert found.interval is None
     fewer = entropy.by_surface(table, float(table["budget"].median()), bootstrap=0)
-    assert fewer.name != found.name
+    later = entropy.by_surface(table, least=float(table["budget"].median()), bootstrap=0)
+    assert len({found.name, fewer.name, later.name}) == 3
+    assert found.left < 1e-3
+    bent = table.assign(val_loss=table["val_loss"] + 0.1 * (table["budget"] == table["budget"].min()))
+    assert entropy.by_surface(bent, bootstrap=0).left > 0.01
+    assert entropy.misfit(table).abs().max() < 2e-3
+    assert entropy.misfit(bent)[bent["budget"] == bent["budget"].min()].mean() > 0.01
+    assert entropy.by_surface(bent, least=float(table["budget"].min()) * 1.1, bootstrap=0).left < 1e-3
+
+
+def test_intervals_cover_where_the_law_holds():
+    """On copies that follow the law the bootstrap holds the planted E mostly; without intervals, never."""
+    table = sweep(LossSurface(1.5, 40.0, 60.0, 0.4, 0.35), noise=0.003)
+    assert entropy.covered(table, 0, 5, bootstrap=30) >= 3
+    assert entropy.covered(table, 0, 2, bootstrap=0) == 0
 
 
 def test_committed_runs_lie_above_the_entropy():

@@ -35,6 +35,7 @@ class Estimate:
     name: str
     value: float
     interval: Interval | None
+    left: float = float("nan")  # root mean square of what the fit leaves of the losses, nats
 
     def holds(self, entropy: float) -> bool:
         """Whether the interval holds `entropy`; an estimate without one holds nothing."""
@@ -51,11 +52,43 @@ def runs(store: str | Path = "") -> pd.DataFrame:
     return pd.concat([campaign.table(name, store) for name in EXPERIMENTS], ignore_index=True)
 
 
-def by_surface(table: pd.DataFrame, most: float, loss: str = "huber", **settings: Any) -> Estimate:
-    """E of approach 3 on the budgets up to `most` FLOPs."""
-    fit = fit_parametric(table[table["budget"] <= most * 1.01], loss=loss, **settings)
-    kind = "" if loss == "huber" else f", {loss}"
-    return Estimate(f"approach 3, to {scientific(most)} FLOPs{kind}", fit.surface.E, fit.intervals.get("E"))
+def by_surface(
+    table: pd.DataFrame, most: float = np.inf, least: float = 0.0, loss: str = "huber", **settings: Any
+) -> Estimate:
+    """E of approach 3 on the budgets from `least` to `most` FLOPs."""
+    some = table[table["budget"].between(least * 0.99, most * 1.01)]
+    fit = fit_parametric(some, loss=loss, **settings)
+    left = some["val_loss"] - fit.surface.value(some["params"], some["tokens"])
+    name = "approach 3"
+    name += f", from {scientific(least)}" if least > 0 else ""
+    name += f", to {scientific(most)}" if most < np.inf else ""
+    name += f", {loss}" if loss != "huber" else ""
+    return Estimate(name, fit.surface.E, fit.intervals.get("E"), float(np.sqrt((left**2).mean())))
+
+
+def misfit(table: pd.DataFrame) -> pd.Series:
+    """Each run's loss less what approach 3, fitted to all of the table, says of it (nats)."""
+    surface = fit_parametric(table, bootstrap=0).surface
+    return table["val_loss"] - surface.value(table["params"], table["tokens"])
+
+
+def covered(table: pd.DataFrame, least: float, copies: int, **settings: Any) -> int:
+    """In how many of `copies` the interval of E holds it, where losses do follow approach 3's law.
+
+    The law is the one fitted from `least` FLOPs on; each copy has the same cells and fresh normal noise with
+    the fit's own scatter (five constants spent). `settings` go to the fits; `seed` also draws the noise.
+    """
+    some = table[table["budget"] >= least * 0.99]
+    surface = fit_parametric(some, bootstrap=0).surface
+    expected = surface.value(some["params"], some["tokens"])
+    left = some["val_loss"] - expected
+    spread = float(np.sqrt((left**2).sum() / (len(some) - 5)))
+    rng = np.random.default_rng(settings.get("seed", 0))
+    held = 0
+    for _ in range(copies):
+        copy = some.assign(val_loss=expected + spread * rng.standard_normal(len(some)))
+        held += by_surface(copy, **settings).holds(surface.E)
+    return held
 
 
 def by_floors(valleys: Sequence[Valley], replicates: int = 200, seed: int = 0) -> Estimate:

@@ -22,7 +22,7 @@ def plot_estimates(ax: Axes, estimates: Sequence[Estimate], entropy: float, lowe
     ax.axvline(lowest, color=GREY, linestyle=":", linewidth=1.2, label="lowest loss of any run")
     ax.set_yticks(range(len(estimates)), [one.name for one in estimates])
     ax.set_ylim(len(estimates) - 0.5, -1.2)
-    return finish(ax, "E (nats a symbol)", "", place="upper right")
+    return finish(ax, "E (nats a symbol)", "", place="upper left")
 
 
 def plot_excess(ax: Axes, valleys: Sequence[Valley], entropies: Sequence[float]) -> Axes:
