@@ -85,3 +85,19 @@ def test_checks_on_the_gpu_are_those_of_the_lab_log():
     deep = recipe.deep_at_scale()
     assert deep["deep_params"] < deep["flat_params"] / 2
     assert abs(deep["deep_loss"] - deep["flat_loss"]) < 0.005
+    assert deep["near_params"] == pytest.approx(deep["deep_params"], rel=0.1)
+
+
+def test_redrawn_exponents_scatter_about_the_planted_one():
+    """Seeds that agree leave no scatter; seeds that differ scatter the exponent about the planted 0.5."""
+    table = sweep(surface(0.35, 0.35), noise=0.0)
+    budgets = sorted(table["budget"].unique())
+    table = pd.concat(
+        [table.assign(depth=3, width=table["params"], seed=seed) for seed in (0, 1)], ignore_index=True
+    )
+    same = recipe.redrawn(table, dict.fromkeys(budgets, 3), draws=20)
+    assert np.ptp(same) < 1e-9
+    noisy = table.assign(val_loss=table["val_loss"] + np.where(table["seed"] == 0, 0.003, -0.003))
+    found = recipe.redrawn(noisy, dict.fromkeys(budgets, 3), draws=200)
+    assert found.mean() == pytest.approx(same.mean(), abs=0.03)
+    assert found.std() > 1e-3

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from minichin import beside
 from minichin.fit.table import points
@@ -80,6 +81,26 @@ def exponent(floors: pd.DataFrame) -> float:
     return float(np.polyfit(np.log(floors["budget"]), np.log(floors["params"]), 1)[0])
 
 
+def redrawn(
+    table: pd.DataFrame, depths: Mapping[float, int], draws: int = 1000, seed: int = 0
+) -> NDArray[np.float64]:
+    """Exponents a over the budgets of `depths` (budget: layers), each run redrawn with its seeds' scatter.
+
+    The scatter is pooled over all cells of a budget that have several seeds, whatever their depth (nats).
+    """
+    rng = np.random.default_rng(seed)
+    sizes = []
+    for budget, depth in depths.items():
+        part = table[table["budget"] == budget]
+        cells = part.groupby(["width", "depth"])["val_loss"]
+        spent = len(part) - cells.ngroups
+        spread = float(np.sqrt(((part["val_loss"] - cells.transform("mean")) ** 2).sum() / spent))
+        (group,), _ = budget_groups(points(part[part["depth"] == depth], "full"))
+        noise = spread / np.sqrt(group.seeds) * rng.standard_normal((draws, len(group.loss)))
+        sizes.append(fit_floor(group, group.loss + noise).x)
+    return np.asarray(np.polyfit(np.log(list(depths)), np.array(sizes), 1)[0])
+
+
 def at_scale() -> tuple[pd.DataFrame, pd.DataFrame]:
     """The checks on the GPU, seed 0, three layers: rates as in `factors`, and batches.
 
@@ -116,11 +137,17 @@ def factors_of(record: RunRecord) -> tuple[float, float]:
 
 
 def deep_at_scale() -> dict[str, float]:
-    """The one deeper model of the GPU and the best of three layers at its budget: sizes and losses."""
+    """The one deeper model of the GPU beside three layers at its budget: the best, and the nearest in size.
+
+    Sizes in millions of parameters, losses in nats.
+    """
     (deep,) = [r for r in open_store("published-gpu-checks").records() if r.spec.depth > 3]
     same = [r for r in open_store("published-gpu").records() if r.spec.budget == deep.spec.budget]
     best = min(same, key=lambda r: r.val_loss or np.inf)
+    near = min(same, key=lambda r: abs(np.log(r.spec.shape.params / deep.spec.shape.params)))
     return {
+        "near_params": near.spec.shape.params / 1e6,
+        "near_loss": float(near.val_loss or np.nan),
         "deep_layers": deep.spec.depth,
         "deep_params": deep.spec.shape.params / 1e6,
         "deep_loss": float(deep.val_loss or np.nan),
