@@ -9,6 +9,7 @@ import pytest
 from minichin import entropy, entropy_figures
 from minichin.fit import FitError
 from minichin.law import LossSurface
+from minichin.synthetic import default_source
 from tests.planted import sweep
 
 
@@ -34,6 +35,34 @@ def test_noise_gives_an_interval_that_holds_the_truth():
     assert not found.holds(0.0)
     assert not entropy.Estimate("bare", 1.3, None).holds(1.3)
     assert found.interval[1] - found.interval[0] > 0.01
+
+
+def test_readers_are_scored_as_models_are():
+    """Worked by hand: in blocks of four predictions the first knows one symbol, the second two."""
+    assert entropy.scored((3.0, 2.0, 1.5, 1.0), 4) == pytest.approx((3.0, 2.0, 1.625, 1.375))
+    assert entropy.scored((3.0, 2.0, 1.5, 1.0), 10**4)[-1] == pytest.approx(1.0, abs=1e-3)
+    with pytest.raises(ValueError, match="one prediction or more"):
+        entropy.scored((3.0, 2.0), 0)
+
+
+def test_the_source_itself_scores_the_least():
+    """Blocks drawn from the source and read with all that is known in each place: the mean is `scored`."""
+    source, context = default_source(), 4
+    blocks = source.sample(5 * 40_000, 3).reshape(-1, context + 1).astype(int).T
+    joint = source.stationary[..., None] * source.probabilities
+    pairs, triples = joint.sum(axis=(0, 1)), joint.sum(axis=0)
+    pairs, triples = (table / table.sum(axis=-1, keepdims=True) for table in (pairs, triples))
+    a, b, c, d, e = blocks
+    chances = (
+        pairs[a, b],
+        triples[a, b, c],
+        source.probabilities[a, b, c, d],
+        source.probabilities[b, c, d, e],
+    )
+    losses = -np.log(np.array(chances)).mean(axis=0)
+    error = losses.std() / np.sqrt(len(losses))
+    assert losses.mean() == pytest.approx(entropy.scored(source.entropies, context)[-1], abs=5 * error)
+    assert abs(losses.mean() - source.entropy_rate) > 20 * error
 
 
 def test_a_power_law_above_the_entropy_has_equal_slopes():
@@ -72,8 +101,10 @@ def test_intervals_cover_where_the_law_holds():
 def test_committed_runs_lie_above_the_entropy():
     """No run beats the source; more symbols known leave less to learn; all runs are on that source."""
     table, levels = entropy.runs(), entropy.truth()
+    (context,) = table["context"].unique()
+    least = entropy.scored(levels, int(context))[-1]
     assert list(levels) == sorted(levels, reverse=True)
-    assert table["val_loss"].min() > levels[-1]
+    assert table["val_loss"].min() > least > levels[-1]
     assert set(table["corpus"]) == {"synthetic"}
     assert table["budget"].nunique() == 5
 

@@ -5,6 +5,8 @@ Decisions:
   of a power law through the floors of the valleys. The lowest loss of any run bounds it from above.
 - The fits see the records only. The truth, computed from the source's own probabilities, is held against them
   afterwards, and then used to ask whether what lies above it is a power law at all.
+- The truth is the least that a model can score as ours are scored: in blocks, whose first predictions know
+  fewer symbols than the source remembers. It lies a little above the source's entropy.
 """
 
 from __future__ import annotations
@@ -45,6 +47,20 @@ class Estimate:
 def truth() -> tuple[float, ...]:
     """Entropy of the next symbol given 0, 1, 2 and 3 symbols, nats; the last is the source's own."""
     return default_source().entropies
+
+
+def scored(levels: Sequence[float], context: int) -> tuple[float, ...]:
+    """Mean loss in blocks of `context` predictions of the best readers who use at most 0, 1, 2, … symbols.
+
+    `levels` are the entropies given so many symbols (`truth`). The i-th prediction of a block has i symbols
+    before it: a reader of k symbols scores mean over i of levels[min(i, k)]. Nats a token.
+    """
+    if context < 1:
+        raise ValueError(f"a block has one prediction or more, not {context}")
+    return tuple(
+        sum(levels[min(place, known)] for place in range(1, context + 1)) / context
+        for known in range(len(levels))
+    )
 
 
 def runs(store: str | Path = "") -> pd.DataFrame:
