@@ -63,7 +63,7 @@ pins:
 	rm -rf build/pins
 	$(PYTHON) -m venv build/pins
 	build/pins/bin/python -m pip install --quiet --upgrade setuptools
-	build/pins/bin/python -m pip install --quiet --editable ".[test,lab]"
+	build/pins/bin/python -m pip install --quiet --editable ".[test,lab,course]"
 	build/pins/bin/python -m pip freeze --all --exclude-editable | grep -vE '^(pip|wheel)==' | sed 's/+cpu$$//'
 
 clean:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minichin import __version__, cli_bench, cli_fit, cli_runs
+from minichin import __version__, cli_bench, cli_course, cli_fit, cli_runs
 from minichin.cli_fit import AS_JSON, dumps
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def cli() -> None:
 
 for _command in (cli_fit.fit_command, cli_fit.optimum_command, cli_fit.suggest_command):
     cli.add_command(_command)
-for _group in (cli_bench.bench_group, cli_runs.runs_group, cli_runs.data_group):
+for _group in (cli_bench.bench_group, cli_course.course_group, cli_runs.runs_group, cli_runs.data_group):
     cli.add_command(_group)
 
 

@@ -1,37 +1,48 @@
-"""A laboratory that answers requested runs with noisy losses of a hidden law, and spends a compute allowance.
+"""The laboratory: it sells noisy losses for compute, and keeps account.
 
 Decisions
-- The instructor's secret stays with the instructor. A student gets a ticket, the keyed hash (HMAC-SHA256)
-  of the user name, and the hidden law is drawn from it. A ticket says nothing of another student's.
-- What answers offline can be taken apart offline: whoever holds a ticket and reads this module can call
-  `hidden_law`. The lab hides the law from `dir`, `vars`, `repr` and pickling by not keeping it; no more.
-- The noise of a request depends on the request and on how often it was made, not on its place in the order:
-  a restarted notebook gets the same answers, and repeating a run costs again and gives a new seed's loss.
+- A request names parameters and tokens, costs their FLOPs, and gives one loss. What would exceed the
+  allowance is refused and costs nothing.
+- The law is looked up for each request and dropped after it: a Lab holds requests and answers, nothing
+  else, so that no later request, and nothing that shows an object, can see what was hidden from an earlier.
+- With `real=True` the same request trains a transformer of the nearest size, by the recipe of the book, on
+  Python's help topics: it costs the full count of its FLOPs, and the noise is that of training.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import pandas as pd
 
-from minichin.law import LossSurface
+from minichin.course import hidden
+from minichin.plan import RunSpec, peak_lr, warmup_steps
+from minichin.shape import ModelShape
 
-NOISE = 0.004  # nats a token, standard deviation from run to run
-ALLOWANCE = 1e15  # FLOPs
-FLOPS_PER_PARAM_TOKEN = 6.0
+if TYPE_CHECKING:
+    from minichin.law import LossSurface
+
+ALLOWANCE = 1e19  # FLOPs of the hidden law, by 6 N D
+REAL_ALLOWANCE = 5e10  # FLOPs of real training, by the full count
+NOISE = 0.004  # nats
+USER = "MINICHIN_COURSE_USER"  # set by the grader, which knows who handed in
+REAL_SHAPE: dict[str, Any] = {"depth": 1, "context": 32, "head_dim": 4}
+REAL_BATCH = 64  # tokens a step
+COLUMNS = ["params", "tokens", "flops", "loss"]
+BOUNDS = {"params": (1e3, 1e12), "tokens": (1e3, 1e14)}
 
 
 class LabError(ValueError):
-    """A request that the lab turns down; it costs nothing."""
+    """A request that the laboratory refuses; nothing was spent."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: N parameters, D tokens, C = 6 N D FLOPs and the noisy loss in nats a token."""
+    """One answered request: what ran, what it cost (FLOPs), and its loss in nats a token."""
 
     params: float
     tokens: float
@@ -39,86 +50,122 @@ class Run:
     loss: float
 
 
-def ticket(user: str, secret: str) -> str:
-    """Return what the instructor hands to `user`: HMAC-SHA256 of the name, 64 hexadecimal digits.
-
-    The name is stripped and lower-cased first. An empty name or secret is a `ValueError`.
-    """
-    name = user.strip().lower()
-    if not name or not secret:
-        raise ValueError("a ticket needs a user name and the instructor's secret; neither may be empty")
-    return hmac.new(secret.encode(), name.encode(), hashlib.sha256).hexdigest()
-
-
-def _generator(student_ticket: str, *what: str) -> np.random.Generator:
-    """Return the generator that belongs to one ticket and one use of it."""
-    digest = hmac.new(student_ticket.encode(), "|".join(what).encode(), hashlib.sha256).digest()
-    return np.random.default_rng(int.from_bytes(digest, "big"))
-
-
-def hidden_law(student_ticket: str) -> LossSurface:
-    """Return the law that belongs to a ticket; for graders.
-
-    Drawn evenly: E in 1.5–2.1, alpha and beta in 0.28–0.42, ln A in ln 200–ln 600, ln B in ln 300–ln 900.
-    """
-    draw = _generator(student_ticket, "law").uniform
-    return LossSurface(
-        E=draw(1.5, 2.1),
-        A=math.exp(draw(math.log(200), math.log(600))),
-        B=math.exp(draw(math.log(300), math.log(900))),
-        alpha=draw(0.28, 0.42),
-        beta=draw(0.28, 0.42),
-    )
+def real_shape(width: int) -> ModelShape:
+    """The transformer that `Lab(real=True)` trains at this width, a multiple of 4."""
+    return ModelShape(width, **REAL_SHAPE)
 
 
 class Lab:
-    """A laboratory for one ticket: `run` spends the allowance, `runs` lists what was asked so far."""
+    """A laboratory for `user`, with an allowance in FLOPs.
 
-    def __init__(self, student_ticket: str, *, allowance: float = ALLOWANCE, noise: float = NOISE) -> None:
-        """Open the lab with `allowance` FLOPs and losses that scatter by `noise` nats (one deviation)."""
-        if not (math.isfinite(allowance) and allowance > 0):
-            raise ValueError(f"the allowance must be positive and finite, got {allowance}")
-        if not (math.isfinite(noise) and noise >= 0):
-            raise ValueError(f"the noise must be zero or more and finite, got {noise}")
-        self._ticket = student_ticket
-        self.allowance = allowance
+    `noise` is the standard deviation of a loss in nats; `ticket` the file that the instructor gave out
+    (default: lab-ticket.json in this folder, if it is there). When a machine grades, the user is the one
+    who handed in, whatever name is given.
+    """
+
+    def __init__(
+        self,
+        user: str = "",
+        allowance: float | None = None,
+        *,
+        real: bool = False,
+        noise: float = NOISE,
+        ticket: str | Path | None = None,
+    ) -> None:
+        self.user = os.environ.get(USER) or user
+        self.real = real
+        self.allowance = float(allowance or (REAL_ALLOWANCE if real else ALLOWANCE))
         self.noise = noise
+        self._ticket = Path(ticket) if ticket else None
         self._runs: list[Run] = []
+        if not real:
+            hidden.law_of(self.user, self._ticket)  # a wrong name or ticket is told now
 
     def __repr__(self) -> str:
-        """Say what is left."""
-        return f"Lab({len(self._runs)} runs, {self.left:.4g} of {self.allowance:.4g} FLOPs left)"
-
-    @property
-    def runs(self) -> tuple[Run, ...]:
-        """The runs so far, in the order of the requests."""
-        return tuple(self._runs)
+        spent = f"{self.spent:.3g} of {self.allowance:.3g} FLOPs spent"
+        return f"Lab({self.user!r}: {len(self._runs)} runs, {spent})"
 
     @property
     def spent(self) -> float:
         """FLOPs spent so far."""
-        return math.fsum(run.flops for run in self._runs)
+        return sum(run.flops for run in self._runs)
 
     @property
     def left(self) -> float:
-        """FLOPs that may still be spent."""
+        """FLOPs left."""
         return self.allowance - self.spent
 
-    def run(self, params: float, tokens: float) -> Run:
-        """Run N `params` on D `tokens` for 6 N D FLOPs; past the allowance a `LabError`, at no cost."""
-        for name, value in (("params", params), ("tokens", tokens)):
-            if not (math.isfinite(value) and value >= 1):
-                raise LabError(f"{name} must be finite and at least 1, got {value}")
-        params, tokens = float(params), float(tokens)
-        flops = FLOPS_PER_PARAM_TOKEN * params * tokens
-        if flops > self.left * (1 + 1e-12):
+    @property
+    def runs(self) -> pd.DataFrame:
+        """All runs so far, one a row: params, tokens, flops, loss."""
+        rows = [(run.params, run.tokens, run.flops, run.loss) for run in self._runs]
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    def cost(self, params: float, tokens: float) -> float:
+        """FLOPs that a request would cost: 6 N D, or with `real` the full count of the nearest shape."""
+        if self.real:
+            return self._spec(params, tokens).flops
+        self._check(params, tokens)
+        return 6.0 * float(params) * float(tokens)
+
+    def train(self, params: float, tokens: float) -> Run:
+        """Run a model of `params` weights on `tokens` tokens; `LabError` past the allowance."""
+        cost = self.cost(params, tokens)
+        if cost > self.left * (1 + 1e-9):
             raise LabError(
-                f"this run costs 6 N D = {flops:.4g} FLOPs, {self.left:.4g} are left; "
-                "choose a smaller model or fewer tokens"
+                f"this run costs {cost:.4g} FLOPs, but only {self.left:.4g} of {self.allowance:.4g} are left"
             )
-        before = sum((run.params, run.tokens) == (params, tokens) for run in self._runs)
-        seed = _generator(self._ticket, "noise", params.hex(), tokens.hex(), str(before))
-        loss = float(hidden_law(self._ticket).value(params, tokens)) + self.noise * seed.standard_normal()
-        done = Run(params, tokens, flops, float(loss))
-        self._runs.append(done)
-        return done
+        run = self._train(params, tokens) if self.real else self._ask(float(params), float(tokens))
+        self._runs.append(run)
+        return run
+
+    def _ask(self, params: float, tokens: float) -> Run:
+        law, key = hidden.law_of(self.user, self._ticket)
+        times = sum(1 for run in self._runs if (run.params, run.tokens) == (params, tokens))
+        loss = float(law.value(params, tokens)) + hidden.noise(key, params, tokens, times, self.noise)
+        return Run(params, tokens, 6.0 * params * tokens, loss)
+
+    def _spec(self, params: float, tokens: float) -> RunSpec:
+        self._check(params, tokens)
+        widths = range(4, 129, 4)
+        width = min(widths, key=lambda w: abs(math.log(real_shape(w).params / params)))
+        steps = max(1, round(float(tokens) / REAL_BATCH))
+        return RunSpec(
+            width,
+            budget=float(steps * REAL_BATCH * real_shape(width).flops_per_token("full")),
+            steps=steps,
+            lr=peak_lr(width, steps, REAL_BATCH),
+            warmup_steps=warmup_steps(steps),
+            corpus="help",
+            batch_tokens=REAL_BATCH,
+            valid_tokens=8_192,
+            curve_tokens=1_024,
+            curve_points=2,
+            **REAL_SHAPE,
+        )
+
+    def _train(self, params: float, tokens: float) -> Run:
+        from minichin import corpus
+        from minichin.train import train
+
+        spec = self._spec(params, tokens)
+        record = train(spec, corpus.load("help"), device="cpu")
+        if record.val_loss is None:
+            raise LabError(f"the run of width {spec.width} diverged; try fewer parameters or more tokens")
+        return Run(float(spec.shape.params), float(spec.tokens), spec.flops, record.val_loss)
+
+    @staticmethod
+    def _check(params: float, tokens: float) -> None:
+        for name, value in (("params", params), ("tokens", tokens)):
+            low, high = BOUNDS[name]
+            try:
+                fits = low <= float(value) <= high
+            except (TypeError, ValueError):
+                fits = False
+            if not fits:
+                raise LabError(f"{name} must be a number from {low:.0e} to {high:.0e}, got {value!r}")
+
+
+def truth(lab: Lab) -> LossSurface:
+    """The law behind `lab`: for the hidden checks of the grader, which runs where only its ticket lies."""
+    return hidden.law_of(lab.user, lab._ticket)[0]
