@@ -82,10 +82,16 @@ def test_checks_on_the_gpu_are_those_of_the_lab_log():
     assert sorted(tried[tried["val_loss"].isna()]["width"]) == [320, 512]
     assert (rates[rates["rate"] == 1]["change"] == 0).all()
     assert batches.groupby("width")["batch_tokens"].nunique().to_dict() == {96: 2, 128: 3, 256: 3}
-    deep = recipe.deep_at_scale()
-    assert deep["deep_params"] < deep["flat_params"] / 2
-    assert abs(deep["deep_loss"] - deep["flat_loss"]) < 0.005
-    assert deep["near_params"] == pytest.approx(deep["deep_params"], rel=0.1)
+
+
+def test_six_layers_on_the_gpu_lie_lower_and_do_not_move_the_floor():
+    """Two budgets have four sizes of six layers or more; the lab log's floors."""
+    floors = recipe.floors(recipe.depths_at_scale()).set_index(["budget", "depth"])
+    assert list(floors.index) == [(1e14, 3), (1e14, 6), (1e15, 3), (1e15, 6)]
+    assert floors["bracketed"].all()
+    for budget in (1e14, 1e15):
+        assert 0.01 < floors.loc[(budget, 3), "val_loss"] - floors.loc[(budget, 6), "val_loss"] < 0.03
+        assert floors.loc[(budget, 6), "params"] == pytest.approx(floors.loc[(budget, 3), "params"], rel=0.1)
 
 
 def test_redrawn_exponents_scatter_about_the_planted_one():

@@ -18,6 +18,7 @@ from minichin.fit.table import points
 from minichin.fit.valley import budget_groups, fit_floor
 from minichin.plan import peak_lr, profile, warmup_steps
 from minichin.runs import RunRecord, open_store
+from minichin.tables import runs_table
 
 
 def factors(records: Sequence[RunRecord]) -> pd.DataFrame:
@@ -86,19 +87,30 @@ def redrawn(
 ) -> NDArray[np.float64]:
     """Exponents a over the budgets of `depths` (budget: layers), each run redrawn with its seeds' scatter.
 
-    The scatter is pooled over all cells of a budget that have several seeds, whatever their depth (nats).
+    The scatter is pooled over all cells of a budget that have several seeds, whatever their depth (nats); a
+    budget without any is given that of all budgets together. ValueError where no cell has several seeds.
     """
     rng = np.random.default_rng(seed)
     sizes = []
+    overall = _scatter(table)
+    if np.isnan(overall):
+        raise ValueError("no run has a second seed: the scatter of seeds is not known")
     for budget, depth in depths.items():
         part = table[table["budget"] == budget]
-        cells = part.groupby(["width", "depth"])["val_loss"]
-        spent = len(part) - cells.ngroups
-        spread = float(np.sqrt(((part["val_loss"] - cells.transform("mean")) ** 2).sum() / spent))
+        spread = _scatter(part)
+        spread = overall if np.isnan(spread) else spread
         (group,), _ = budget_groups(points(part[part["depth"] == depth], "full"))
         noise = spread / np.sqrt(group.seeds) * rng.standard_normal((draws, len(group.loss)))
         sizes.append(fit_floor(group, group.loss + noise).x)
     return np.asarray(np.polyfit(np.log(list(depths)), np.array(sizes), 1)[0])
+
+
+def _scatter(table: pd.DataFrame) -> float:
+    """Standard deviation of seeds (nats), pooled over cells of budget, width, depth; NaN without any."""
+    cells = table.groupby(["budget", "width", "depth"])["val_loss"]
+    spent = len(table) - cells.ngroups
+    squares = ((table["val_loss"] - cells.transform("mean")) ** 2).sum()
+    return float(np.sqrt(squares / spent)) if spent else np.nan
 
 
 def at_scale() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -136,21 +148,9 @@ def factors_of(record: RunRecord) -> tuple[float, float]:
     return round(rate, 6), round(spec.warmup_steps / warmup_steps(spec.steps), 2)
 
 
-def deep_at_scale() -> dict[str, float]:
-    """The one deeper model of the GPU beside three layers at its budget: the best, and the nearest in size.
-
-    Sizes in millions of parameters, losses in nats.
-    """
-    (deep,) = [r for r in open_store("published-gpu-checks").records() if r.spec.depth > 3]
-    same = [r for r in open_store("published-gpu").records() if r.spec.budget == deep.spec.budget]
-    best = min(same, key=lambda r: r.val_loss or np.inf)
-    near = min(same, key=lambda r: abs(np.log(r.spec.shape.params / deep.spec.shape.params)))
-    return {
-        "near_params": near.spec.shape.params / 1e6,
-        "near_loss": float(near.val_loss or np.nan),
-        "deep_layers": deep.spec.depth,
-        "deep_params": deep.spec.shape.params / 1e6,
-        "deep_loss": float(deep.val_loss or np.nan),
-        "flat_params": best.spec.shape.params / 1e6,
-        "flat_loss": float(best.val_loss or np.nan),
-    }
+def depths_at_scale(least: int = 4) -> pd.DataFrame:
+    """The GPU's runs at the budgets where there are `least` sizes or more of other depths than three."""
+    deep = [r for r in open_store("published-gpu-checks").records() if r.spec.depth != 3]
+    table = runs_table([*open_store("published-gpu").records(), *deep])
+    sizes = table[table["depth"] != 3].groupby("budget")["width"].nunique()
+    return table[table["budget"].isin(sizes[sizes >= least].index)].reset_index(drop=True)

@@ -42,10 +42,11 @@ def plot_factors(ax: Axes, checks: pd.DataFrame, column: str, name: str) -> Axes
     return ax
 
 
-def plot_depths(ax: Axes, table: pd.DataFrame, floors: pd.DataFrame) -> Axes:
+def plot_depths(ax: Axes, table: pd.DataFrame, floors: pd.DataFrame, above: float = 0.28) -> Axes:
     """Draw the valleys of one budget, a colour for each depth in every picture, with their floors as stars.
 
-    `table` and `floors` (`recipe.floors`) hold one budget.
+    `table` and `floors` (`recipe.floors`) hold one budget; what lies more than `above` nats over its lowest
+    run is not shown.
     """
     for depth, part in table.groupby("depth"):
         colour = OKABE_ITO[int(str(depth)) % len(OKABE_ITO)]
@@ -55,5 +56,5 @@ def plot_depths(ax: Axes, table: pd.DataFrame, floors: pd.DataFrame) -> Axes:
         own = floors[floors["depth"] == depth]
         ax.plot(own["params"], own["val_loss"], "*", color=colour, ms=12, mec="white")
     lowest = float(np.nanmin(table["val_loss"]))
-    ax.set_ylim(lowest - 0.02, lowest + 0.28)
+    ax.set_ylim(lowest - 0.07 * above, lowest + above)
     return finish(ax, ALL_PARAMS, LOSS, log_x=True)

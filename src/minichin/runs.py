@@ -51,7 +51,7 @@ COMMITTED = {
     "published-experiments": "the experiments on these valleys, on two CPU cores",
     "published-first": "the first sweep, 6e10 to 6e12 FLOPs, by the reference engine on two CPU cores",
     "published-gpu": "the gpu profile, 1e13 to 1e16 FLOPs",
-    "published-gpu-checks": "learning rates, batches and CPU specs tried on the GPU; no valley of its own",
+    "published-gpu-checks": "learning rates, batches, depths and CPU specs tried on the GPU",
 }
 
 
