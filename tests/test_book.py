@@ -171,6 +171,7 @@ def _clone(folder: Path, index: str) -> Path:
     for name in (
         "_config.yml",
         "book/_ext/minichin_book.py",
+        "book/_ext/minichin_math.py",
         "book/_static/minichin.css",
         "book/references.bib",
     ):

@@ -6,11 +6,11 @@ addEventListener("DOMContentLoaded", () => {
     summary.setAttribute("aria-label", `Notebooks of: ${chapter ? chapter.textContent.trim() : "this chapter"}`);
   }
   for (const list of document.querySelectorAll(".citation-list[role='list']")) list.removeAttribute("role");
-  const wide = "mjx-container[display='true'], .pst-scrollable-table-container, pre, .output.text_html, .math";
+  const wide = ".pst-scrollable-table-container, pre, .output.text_html, .math";
   const reach = () => {  // what scrolls sideways can be scrolled by keys
     for (const box of document.querySelectorAll(wide))
       if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
   };
-  addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(reach));
+  addEventListener("load", () => document.fonts.ready.then(reach));
   addEventListener("resize", reach);
 });

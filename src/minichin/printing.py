@@ -72,7 +72,7 @@ def print_book(html: Path, target: Path, say: Callable[[str], None] = lambda lin
         for page in pages:
             one = folder / f"{page.parent.name}-{page.stem}.pdf"
             tab.goto(page.as_uri())
-            tab.evaluate("() => window.MathJax?.startup?.promise")
+            tab.evaluate("() => document.fonts.ready.then(() => true)")
             tab.pdf(path=one, format="A4", margin={"top": EDGE, "bottom": EDGE, "left": EDGE, "right": EDGE})
             whole.append(str(one), outline_item=title(page))
             say(f"  {one.name}")
