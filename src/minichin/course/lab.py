@@ -5,6 +5,8 @@ Decisions
   allowance is refused and costs nothing.
 - The law is looked up for each request and dropped after it: a Lab holds requests and answers, nothing
   else, so that no later request, and nothing that shows an object, can see what was hidden from an earlier.
+- What all laboratories of one user have sold in this process is on one account: who opens a second one has
+  spent the sum. The grader reads the account, and what it says of noise and of looks at the law.
 - With `real=True` the same request trains a transformer of the nearest size, by the recipe of the book, on
   Python's help topics: it costs the full count of its FLOPs, and the noise is that of training.
 """
@@ -13,7 +15,8 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +53,32 @@ class Run:
     loss: float
 
 
+@dataclass
+class Account:
+    """What a user's laboratories of hidden laws have sold in this process, all together.
+
+    `quietest` is the least noise asked for (nats), `looks` how often `truth` was called.
+    """
+
+    labs: int = 0
+    runs: int = 0
+    flops: float = 0.0
+    quietest: float = math.inf
+    looks: int = 0
+
+
+_ACCOUNTS: dict[str, Account] = {}
+
+
+def _account(user: str) -> Account:
+    return _ACCOUNTS.setdefault(hidden.clean(user), Account())
+
+
+def account(user: str) -> Account:
+    """A copy of the account of `user`, or of the one who handed in when a machine grades."""
+    return replace(_account(os.environ.get(USER) or user))
+
+
 def real_shape(width: int) -> ModelShape:
     """The transformer that `Lab(real=True)` trains at this width, a multiple of 4."""
     return ModelShape(width, **REAL_SHAPE)
@@ -74,12 +103,17 @@ class Lab:
     ) -> None:
         self.user = os.environ.get(USER) or user
         self.real = real
-        self.allowance = float(allowance or (REAL_ALLOWANCE if real else ALLOWANCE))
-        self.noise = noise
+        self.allowance = (REAL_ALLOWANCE if real else ALLOWANCE) if allowance is None else float(allowance)
+        self.noise = float(noise)
+        if not (0 <= self.allowance < math.inf and 0 <= self.noise < math.inf):
+            raise LabError(f"allowance and noise must be 0 or more, got {allowance!r} and {noise!r}")
         self._ticket = Path(ticket) if ticket else None
         self._runs: list[Run] = []
+        self._spent = 0.0
+        self._times: Counter[tuple[float, float]] = Counter()
         if not real:
             hidden.law_of(self.user, self._ticket)  # a wrong name or ticket is told now
+            _account(self.user).labs += 1
 
     def __repr__(self) -> str:
         spent = f"{self.spent:.3g} of {self.allowance:.3g} FLOPs spent"
@@ -88,7 +122,7 @@ class Lab:
     @property
     def spent(self) -> float:
         """FLOPs spent so far."""
-        return sum(run.flops for run in self._runs)
+        return self._spent
 
     @property
     def left(self) -> float:
@@ -105,8 +139,8 @@ class Lab:
         """FLOPs that a request would cost: 6 N D, or with `real` the full count of the nearest shape."""
         if self.real:
             return self._spec(params, tokens).flops
-        self._check(params, tokens)
-        return 6.0 * float(params) * float(tokens)
+        params, tokens = self._check(params, tokens)
+        return 6.0 * params * tokens
 
     def train(self, params: float, tokens: float) -> Run:
         """Run a model of `params` weights on `tokens` tokens; `LabError` past the allowance."""
@@ -115,27 +149,34 @@ class Lab:
             raise LabError(
                 f"this run costs {cost:.4g} FLOPs, but only {self.left:.4g} of {self.allowance:.4g} are left"
             )
-        run = self._train(params, tokens) if self.real else self._ask(float(params), float(tokens))
+        params, tokens = self._check(params, tokens)
+        run = self._train(params, tokens) if self.real else self._ask(params, tokens)
         self._runs.append(run)
+        self._spent += run.flops
+        self._times[params, tokens] += 1
         return run
 
     def _ask(self, params: float, tokens: float) -> Run:
         law, key = hidden.law_of(self.user, self._ticket)
-        times = sum(1 for run in self._runs if (run.params, run.tokens) == (params, tokens))
+        times = self._times[params, tokens]
         loss = float(law.value(params, tokens)) + hidden.noise(key, params, tokens, times, self.noise)
-        return Run(params, tokens, 6.0 * params * tokens, loss)
+        run, book = Run(params, tokens, 6.0 * params * tokens, loss), _account(self.user)
+        book.runs, book.flops = book.runs + 1, book.flops + run.flops
+        book.quietest = min(book.quietest, self.noise)
+        return run
 
     def _spec(self, params: float, tokens: float) -> RunSpec:
-        self._check(params, tokens)
+        params, tokens = self._check(params, tokens)
         widths = range(4, 129, 4)
         width = min(widths, key=lambda w: abs(math.log(real_shape(w).params / params)))
-        steps = max(1, round(float(tokens) / REAL_BATCH))
+        steps = max(1, round(tokens / REAL_BATCH))
         return RunSpec(
             width,
             budget=float(steps * REAL_BATCH * real_shape(width).flops_per_token("full")),
             steps=steps,
             lr=peak_lr(width, steps, REAL_BATCH),
             warmup_steps=warmup_steps(steps),
+            seed=self._times[params, tokens],
             corpus="help",
             batch_tokens=REAL_BATCH,
             valid_tokens=8_192,
@@ -155,17 +196,24 @@ class Lab:
         return Run(float(spec.shape.params), float(spec.tokens), spec.flops, record.val_loss)
 
     @staticmethod
-    def _check(params: float, tokens: float) -> None:
+    def _check(params: float, tokens: float) -> tuple[float, float]:
+        """Both as floats; `LabError` for what is no number within `BOUNDS`."""
         for name, value in (("params", params), ("tokens", tokens)):
             low, high = BOUNDS[name]
             try:
                 fits = low <= float(value) <= high
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 fits = False
             if not fits:
-                raise LabError(f"{name} must be a number from {low:.0e} to {high:.0e}, got {value!r}")
+                shown = " ".join(repr(value).split())
+                shown = shown if len(shown) < 60 else f"{shown[:60]}…"
+                raise LabError(f"{name} must be a number from {low:.0e} to {high:.0e}, got {shown}")
+        return float(params), float(tokens)
 
 
 def truth(lab: Lab) -> LossSurface:
-    """The law behind `lab`: for the hidden checks of the grader, which runs where only its ticket lies."""
+    """The law behind `lab`, for the grader alone: `LabError` elsewhere, and every look is on the account."""
+    if not os.environ.get(USER):
+        raise LabError("the law is told to the grader only; ask for runs instead")
+    _account(lab.user).looks += 1
     return hidden.law_of(lab.user, lab._ticket)[0]
