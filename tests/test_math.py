@@ -6,6 +6,8 @@ from types import ModuleType
 from xml.etree import ElementTree as ET
 
 import pytest
+from docutils import nodes
+from docutils.utils import new_document
 
 NAMESPACE = "{http://www.w3.org/1998/Math/MathML}"
 
@@ -74,6 +76,15 @@ def test_aligned_lines_have_two_columns(extension: ModuleType) -> None:
         tag for tag, _ in tags(extension, r"\begin{aligned} a &= b \\ c &= d \end{aligned}", display=True)
     ]
     assert (names.count("mtr"), names.count("mtd")) == (2, 4)
+
+
+def test_a_comma_stays_with_its_formula(extension: ModuleType) -> None:
+    paragraph = nodes.paragraph("", "", nodes.Text("of "), nodes.math("", "N"), nodes.Text("), and"))
+    document = new_document("x")
+    document += paragraph
+    extension.keep_punctuation(None, document, "x")
+    assert paragraph[1]["after"] == "),"
+    assert paragraph[2].astext() == " and"
 
 
 @pytest.mark.parametrize(

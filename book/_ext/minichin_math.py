@@ -32,6 +32,7 @@ OPENS = ("(", "[", "{", "|")
 TIGHT = ("/",)
 SIGNS = ("-", "−", "+")
 RELATIONS = ("=", "≈", "<", ">", "≤", "≥", "→", ",", "×", "·")
+MARKS = re.compile(r"[,.;:)?]+")
 WRAPPED = re.compile(r"\\begin\{split\}(.*)\\end\{split\}", re.DOTALL)
 ROWS = re.compile(r"\\begin\{(gathered|aligned)\}(.*)\\end\{\1\}", re.DOTALL)
 
@@ -155,7 +156,7 @@ def _convert(node: nodes.Element, *, display: bool) -> str:
 def visit_inline(self: Any, node: nodes.math) -> None:
     """Write a formula in a line."""
     self.body.append(self.starttag(node, "span", "", CLASS="math notranslate nohighlight"))
-    self.body.append(_convert(node, display=False) + "</span>")
+    self.body.append(_convert(node, display=False) + node.get("after", "") + "</span>")
     raise nodes.SkipNode
 
 
@@ -171,7 +172,17 @@ def visit_block(self: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def keep_punctuation(app: Sphinx, document: nodes.document, name: str) -> None:
+    """Move a comma or a stop behind a formula into its element, which is not broken over lines."""
+    for node in list(document.findall(nodes.math)):
+        after = node.next_node(descend=False, siblings=True)
+        if isinstance(after, nodes.Text) and (mark := MARKS.match(after)):
+            node["after"] = mark[0]
+            node.parent.replace(after, nodes.Text(after[mark.end() :]))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Let MathML be the way in which formulas are written."""
+    app.connect("doctree-resolved", keep_punctuation)
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

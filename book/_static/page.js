@@ -6,7 +6,7 @@ addEventListener("DOMContentLoaded", () => {
     summary.setAttribute("aria-label", `Notebooks of: ${chapter ? chapter.textContent.trim() : "this chapter"}`);
   }
   for (const list of document.querySelectorAll(".citation-list[role='list']")) list.removeAttribute("role");
-  const wide = ".pst-scrollable-table-container, pre, .output.text_html, .math";
+  const wide = "figure, .pst-scrollable-table-container, pre, .output.text_html, .math";
   const reach = () => {  // what scrolls sideways can be scrolled by keys
     for (const box of document.querySelectorAll(wide))
       if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
