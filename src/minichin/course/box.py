@@ -17,6 +17,7 @@ import shutil
 import signal
 import struct
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,6 +38,7 @@ MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE = 442, -100, 0x8000  # the call's number i
 RDONLY_NOSUID = 1 | 2
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 SET_DEATH_SIGNAL, DROP_BOUND, NO_NEW_PRIVILEGES = 1, 24, 38
+SOCKETS = 5  # of a kernel
 HOME = "/home/student"
 DEVICES = ("null", "zero", "full", "random", "urandom")
 
@@ -67,11 +69,16 @@ def _bind(source: Path, root: Path, *, readonly: bool = True) -> None:
         target.touch()
     _mount(str(source), target, None, BIND | REC)
     if readonly:
-        attributes = struct.pack("QQQQ", RDONLY_NOSUID, 0, 0, 0)
-        result = _libc().syscall(
-            MOUNT_SETATTR, AT_FDCWD, str(target).encode(), AT_RECURSIVE, attributes, len(attributes)
-        )
-        _call(result, f"make {source} read-only")
+        _protect(target)
+
+
+def _protect(target: Path) -> None:
+    """Make what is mounted at `target` read-only."""
+    attributes = struct.pack("QQQQ", RDONLY_NOSUID, 0, 0, 0)
+    result = _libc().syscall(
+        MOUNT_SETATTR, AT_FDCWD, str(target).encode(), AT_RECURSIVE, attributes, len(attributes)
+    )
+    _call(result, f"make {target} read-only")
 
 
 def _build_root(config: dict[str, Any]) -> None:
@@ -216,7 +223,21 @@ def _keep(config: dict[str, Any], command: list[str], entered: int, mapped: int)
     child = os.fork()
     if child == 0:
         _inside(config, command)
+    _close_sockets(Path(config["sockets"]), child)
     os._exit(_wait(child))
+
+
+def _close_sockets(folder: Path, child: int) -> None:
+    """Once the kernel listens, and before it runs anything, make the folder of its sockets read-only.
+
+    This process shares the command's mounts, and so has its root. Without this the disk could be filled.
+    """
+    while not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        with suppress(OSError):
+            if len([path for path in folder.iterdir() if path.is_socket()]) >= SOCKETS:
+                _protect(folder)
+                return
+        time.sleep(0.02)
 
 
 def _wait(child: int) -> int:

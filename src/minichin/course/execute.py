@@ -12,8 +12,10 @@ Decisions
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import secrets
 import subprocess
 import sys
 import time
@@ -25,19 +27,20 @@ import zmq
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.client import NotebookClient
 from nbgrader.preprocessors import Execute
-from nbgrader.utils import is_grade
+from nbgrader.utils import is_grade, is_locked
 
-from minichin.course import box
+from minichin.course import box, probe
 from minichin.course.limits import Limits
 
 SCORE = re.compile(r"^(check\.)?marks\(", re.MULTILINE)
+HIDDEN = re.compile("(BEGIN|END) HIDDEN TESTS")
 LONGEST_MESSAGE = 8 << 20  # bytes; the kernel that sends a longer one is cut off
 FLOOD = 20  # times the limit of output that end the kernel
 CANARIES = (
     ("raise AssertionError('{nonce}')", "error", "{nonce}"),
     ("from minichin.course import check as _c\n_c.close('{nonce}', 1.0, 2.0)", "error", "{nonce} is 1"),
     ("from minichin.course import check as _c\n_c.that(False, '{nonce}')", "error", "{nonce}"),
-    ("0.5 + 0.25", "execute_result", "0.75"),
+    ("from minichin.course import check as _c\n_c.marks(0.5, 2, '{nonce}')", "execute_result", "0.5"),
 )
 
 
@@ -107,12 +110,52 @@ class BoxedExecute(Execute):
                 self.ended = f"the notebook ran longer than its limit of {self.limits.notebook:g} seconds"
                 break
             self.timeout = max(1, int(min(self.limits.cell, left)))
-            self._run_one(cell, index)
-        if not self.ended and not self._canaries_sing(nb):
+            if not is_grade(cell) or self._trusted(cell):
+                self._run_one(cell, index)
+            if is_grade(cell) and not self.ended:
+                self._trusted(cell)
+        if not self.ended and not self._canaries_sing():
             self.ended = TAMPERED
+
+    def _trusted(self, cell: Any) -> bool:
+        """Whether what judges is itself; otherwise the check gets an error, or all of them do."""
+        nonce = secrets.token_hex(8)
+        others = [c.source for c in self.nb.cells if c.cell_type == "code" and is_locked(c)]
+        used = probe.names_in(cell.source, ast.Load)
+        for source in others:
+            used -= probe.names_in(source, ast.Store)
+        asked = self._ask(probe.question(nonce, used, probe.imports_of(others)))
+        answers = [
+            output.data.get("text/plain", "") for output in asked if output.output_type == "execute_result"
+        ]
+        if answers == [repr(nonce)]:
+            return True
+        said = answers[0].strip("\"'").split("|") if len(answers) == 1 else []
+        names = [what.removeprefix("name ") for what in said[1:] if what.startswith("name ")]
+        if said[:1] == [nonce] and len(names) == len(said) - 1:
+            text = f"your notebook gives the name {', '.join(names)} to something else: choose other names"
+            cell.outputs = [error("NameTaken", f"this check uses {', '.join(names)}, but {text}")]
+        elif not self.ended:
+            self.ended = f"{TAMPERED} ({said[1]})" if said[:1] == [nonce] else MUTE
+        return False
+
+    def _ask(self, source: str) -> list[Any]:
+        """The outputs of a cell of the grader's own."""
+        cell = nbformat.v4.new_code_cell(source)
+        self.nb.cells.append(cell)
+        try:
+            self.execute_cell(cell, len(self.nb.cells) - 1, store_history=False)
+        except Exception as reason:
+            self.ended = self.ended or f"the kernel ended before a check: {reason}"
+        finally:
+            self.nb.cells.pop()
+        return list(cell.outputs)
 
     def _run_one(self, cell: Any, index: int) -> None:
         cell.metadata.pop("tags", None)
+        source = cell.source
+        if is_grade(cell):  # nothing shall tell the hidden part from the visible
+            cell.source = "\n".join(line for line in source.split("\n") if not HIDDEN.search(line))
         try:
             self.execute_cell(cell, index)
         except Exception as reason:  # whatever the student's code does to the kernel
@@ -121,6 +164,7 @@ class BoxedExecute(Execute):
                 short = f"it printed more than {FLOOD * self.limits.output >> 20} megabytes"
             self.ended = f"the kernel ended in this cell or before: {short}"
             cell.outputs.append(error("KernelEnded", self.ended))
+        cell.source = source
         for output in cell.outputs:
             if output.output_type == "error" and output.ename == "CellTimeoutError":
                 output.evalue = f"this cell ran longer than {self.timeout} seconds and was interrupted"
@@ -142,24 +186,17 @@ class BoxedExecute(Execute):
                 return None
         return super().process_message(msg, cell, cell_index)
 
-    def _canaries_sing(self, nb: Any) -> bool:
+    def _canaries_sing(self) -> bool:
         self.sent = 0
         for source, kind, wanted in CANARIES:
-            cell = nbformat.v4.new_code_cell(source.format(nonce=self.nonce))
-            nb.cells.append(cell)
-            try:
-                self.execute_cell(cell, len(nb.cells) - 1)
-            except Exception:
-                return False
-            finally:
-                nb.cells.pop()
-            shown = [o for o in cell.outputs if o.output_type == kind]
+            shown = [o for o in self._ask(source.format(nonce=self.nonce)) if o.output_type == kind]
             text = wanted.format(nonce=self.nonce)
             if not any(text in (o.get("evalue") or o.get("data", {}).get("text/plain", "")) for o in shown):
                 return False
         return True
 
 
+MUTE = "the kernel no longer answers the grader's questions, so no check counts"
 TAMPERED = "something in this notebook has changed how checks are judged, so no check counts"
 
 
@@ -169,24 +206,27 @@ def _close_the_books(nb: Any, ended: str) -> None:
         if cell.cell_type != "code" or not cell.source.strip():
             continue
         failed = any(output.output_type == "error" for output in cell.outputs)
-        if ended == TAMPERED and is_grade(cell):
-            cell.outputs = [error("Tampered", TAMPERED)]
+        if ended.startswith((TAMPERED, MUTE)) and is_grade(cell):
+            cell.outputs = [error("NoChecks", ended)]
         elif cell.execution_count is None and not failed:
             cell.outputs = [error("NotRun", f"this cell was not run: {ended or 'it was skipped'}")]
         elif is_grade(cell) and not failed:
             for output in cell.outputs:  # nbgrader takes a warning for a failure
                 if output.output_type == "stream":
                     output.name = "stdout"
-            if SCORE.search(cell.source) and not _one_number(cell):
+            if not _believable(cell):
                 cell.outputs.append(error("NoMarks", "this check should have ended in one number of marks"))
-                cell.outputs = [o for o in cell.outputs if o.output_type != "execute_result"]
+        if is_grade(cell) and any(output.output_type == "error" for output in cell.outputs):
+            # nbgrader would take a number that was shown before the error for the marks
+            cell.outputs = [o for o in cell.outputs if o.output_type != "execute_result"]
 
 
-def _one_number(cell: Any) -> bool:
-    """Whether the cell shows one result, a number within its marks."""
-    results = [output for output in cell.outputs if output.output_type == "execute_result"]
-    try:
-        (result,) = results
-        return 0 <= float(result["data"]["text/plain"]) <= float(cell.metadata.nbgrader["points"])
-    except (ValueError, KeyError):
+def _believable(cell: Any) -> bool:
+    """Whether the cell shows as many results as it may, and no number beyond its marks."""
+    results = [o.data.get("text/plain", "") for o in cell.outputs if o.output_type == "execute_result"]
+    if len(results) > 1 or (SCORE.search(cell.source) and not results):
         return False
+    try:
+        return all(0 <= float(result) <= float(cell.metadata.nbgrader["points"]) for result in results)
+    except ValueError:  # no number, but something that the check shows
+        return not SCORE.search(cell.source)

@@ -182,6 +182,7 @@ class Grader:
         try:
             result = json.loads((task.place / "result.json").read_text("utf-8"))
             result["status"] = "stopped early" if result["ended"] else "graded"
+            result["status"] = "tampered" if result.pop("tampered") else result["status"]
             result["why"] = result.pop("ended")
             for kind, suffix in (("feedback", "html"), ("autograded", "ipynb")):
                 target = self.out / kind / task.student / f"{task.assignment}.{suffix}"

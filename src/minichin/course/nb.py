@@ -71,13 +71,40 @@ def make_release(root: Path, names: list[str], log: Path) -> None:
 
 def _private_course(place: Path, job: dict[str, Any]) -> Path:
     """A course folder that holds this one submission, its source and a copy of the gradebook."""
+    import nbformat
+
+    from minichin.course.repair import repaired
+
     root, name = place / "course", job["assignment"]
     shutil.copytree(Path(job["course"]) / "source" / name, root / "source" / name)
     shutil.copy(Path(job["course"]) / "gradebook.db", root / "gradebook.db")
     folder = root / "submitted" / job["student"] / name
     folder.mkdir(parents=True)
-    (folder / f"{name}.ipynb").write_bytes(Path(job["notebook"]).read_bytes())
+    source = root / "source" / name / f"{name}.ipynb"
+    texts = [path.read_text("utf-8") for path in (Path(job["notebook"]), source)]
+    nbformat.write(repaired(*map(json.loads, texts)), folder / f"{name}.ipynb")
     return root
+
+
+def packages() -> tuple[list[str], list[str]]:
+    """The folders that Python in the box imports from, and what of them the box shows.
+
+    Of a clone only the package itself: beside it lie solutions and hidden tests.
+    """
+    import minichin
+
+    installed = [Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()]
+    paths = []
+    for path in sys.path:
+        parents = [Path(path).resolve(), *Path(path).resolve().parents]
+        inside = path and any(folder in parents for folder in installed)
+        if inside or Path(path).name in ("site-packages", "dist-packages"):
+            paths.append(path)
+    shown, package = [path for path in paths if Path(path).is_dir()], Path(minichin.__file__).parent
+    if str(package.parent) not in paths:
+        paths.append(str(package.parent))
+        shown.append(str(package))
+    return paths, shown
 
 
 def _describe_box(place: Path, job: dict[str, Any], limits: Limits) -> None:
@@ -90,9 +117,9 @@ def _describe_box(place: Path, job: dict[str, Any], limits: Limits) -> None:
             (shutil.copytree if item.is_dir() else shutil.copy)(item, place / "files" / item.name)
     if job["ticket"]:
         (place / "files" / "lab-ticket.json").write_text(job["ticket"], "utf-8")
-    paths = [path for path in sys.path if path and Path(path).is_dir()]
+    paths, shown = packages()
     readonly = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime"]
-    readonly += [sys.prefix, sys.base_prefix, *paths, *job["readonly"]]
+    readonly += [sys.prefix, sys.base_prefix, *shown, *job["readonly"]]
     environment = {
         "PATH": f"{sys.prefix}/bin:/usr/bin:/bin",
         "HOME": "/home/student" if job["namespaces"] else str(place / "files"),
@@ -131,7 +158,7 @@ def grade_one(job: dict[str, Any]) -> None:
     from nbgrader.converters import Autograde, GenerateFeedback
     from nbgrader.preprocessors import Execute
 
-    from minichin.course.execute import BoxedExecute
+    from minichin.course.execute import TAMPERED, BoxedExecute
 
     root = _private_course(place, job)
     _describe_box(place, job, limits)
@@ -144,6 +171,7 @@ def grade_one(job: dict[str, Any]) -> None:
     Autograde(coursedir=coursedir, config=config, autograde_preprocessors=chain).start()
     result = _read_marks(root, job)
     result["ended"] = json.loads((place / "ended.json").read_text("utf-8"))
+    result["tampered"] = result["ended"].startswith(TAMPERED)
     _hide(root, job)
     coursedir, config = _course(root, job["assignment"], job["student"])
     GenerateFeedback(coursedir=coursedir, config=config).start()
