@@ -162,7 +162,7 @@ def limit(config: dict[str, Any], *, processes: bool) -> None:
 def _inside(config: dict[str, Any], command: list[str]) -> NoReturn:
     """As the first process of the new namespaces: the new root, no capability, then the command."""
     libc = _libc()
-    libc.prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    die_with_parent()
     try:
         _build_root(config)
         for capability in range(64):
@@ -173,6 +173,7 @@ def _inside(config: dict[str, Any], command: list[str]) -> NoReturn:
             os.setgroups([])
             os.setresgid(1, 1, 1)
             os.setresuid(1, 1, 1)
+            die_with_parent()  # the system forgets it when the user changes
         os.execve(command[0], command, config["environment"])
     except (OSError, KeyError) as error:
         print(f"box: {error}", file=sys.stderr, flush=True)
@@ -183,8 +184,7 @@ def main(arguments: list[str]) -> int:
     """Run the command in the box; status 125 where the box cannot be built."""
     config: dict[str, Any] = json.loads(Path(arguments[0]).read_text("utf-8"))
     command = arguments[1:]
-    if sys.platform == "linux":
-        _libc().prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    die_with_parent()
     if not config["namespaces"]:
         os.chdir(config["files"])
         limit(config, processes=False)
@@ -207,12 +207,12 @@ def main(arguments: list[str]) -> int:
             print(f"box: {error}", file=sys.stderr)
             os.kill(keeper, signal.SIGKILL)
     os.close(mapped[1])
-    return _wait(keeper)
+    return _wait(keeper, config["memory"])
 
 
 def _keep(config: dict[str, Any], command: list[str], entered: int, mapped: int) -> NoReturn:
     """Enter the namespaces, and wait for the command in them."""
-    _libc().prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    die_with_parent()
     try:
         enter(entered)
     except OSError as error:
@@ -240,11 +240,52 @@ def _close_sockets(folder: Path, child: int) -> None:
         time.sleep(0.02)
 
 
-def _wait(child: int) -> int:
-    """Wait for a child that signals reach as they reach this process; its exit status."""
+def _wait(child: int, memory: int = 0) -> int:
+    """Wait for a child that signals reach as they reach this process; its exit status.
+
+    With `memory` the child is ended when all that descend from it take more bytes than that together.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the group gets it, and so the child
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF
+    turns = 0
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG if memory else 0)
+        if ended:
+            return os.waitstatus_to_exitcode(status) & 0xFF
+        time.sleep(0.02)
+        turns += 1
+        if turns % 10 == 0 and _resident(child) > memory:
+            print(f"box: all processes together took more than {memory >> 20} megabytes", file=sys.stderr)
+            os.kill(child, signal.SIGKILL)
+            memory = 0
+
+
+def _resident(root: int) -> int:
+    """Bytes that the descendants of a process have in memory; what they share counts once."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError, ValueError, IndexError):
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    family = {root}
+    grown = True
+    while grown:
+        new = {pid for pid, parent in parents.items() if parent in family} - family
+        grown = bool(new)
+        family |= new
+    total = 0
+    for pid in family - {root}:
+        with suppress(OSError, ValueError, IndexError):
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) << 10
+    return total
+
+
+def die_with_parent() -> None:
+    """Let the system end this process when the one that started it ends."""
+    if sys.platform == "linux":
+        _libc().prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -162,13 +162,19 @@ class BoxedExecute(Execute):
             short = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
             if self.sent > FLOOD * self.limits.output:
                 short = f"it printed more than {FLOOD * self.limits.output >> 20} megabytes"
-            self.ended = f"the kernel ended in this cell or before: {short}"
+            self.ended = f"the kernel ended in this cell or before: {self._word_of_the_box() or short}"
             cell.outputs.append(error("KernelEnded", self.ended))
         cell.source = source
         for output in cell.outputs:
             if output.output_type == "error" and output.ename == "CellTimeoutError":
                 output.evalue = f"this cell ran longer than {self.timeout} seconds and was interrupted"
                 output.traceback = [f"CellTimeoutError: {output.evalue}"]
+
+    def _word_of_the_box(self) -> str:
+        """Why the box ended the kernel, if it did."""
+        lines = (self.place / "kernel.err").read_text("utf-8", "replace").splitlines()
+        said = [line.removeprefix("box: ") for line in lines if line.startswith("box: ")]
+        return said[-1][:200] if said else ""
 
     def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
         """Count what is printed; drop what is beyond the limit."""

@@ -32,6 +32,7 @@ from minichin.course.release import NAME, Say, choose, in_process, prepare, read
 from minichin.course.report import write_reports
 
 VERSION = 1
+MOST_CELLS = 2000
 SANDBOXES = ("auto", "namespaces", "none")
 
 
@@ -57,7 +58,7 @@ def submissions(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, str, 
         raise ValueError(f"there is no folder {folder} of submissions")
     for student in sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()):
         for name in names:
-            if (student / name).is_dir() and NAME.fullmatch(student.name):
+            if (student / name).is_dir() and not student.name.startswith("."):
                 yield student.name, name, student / name / f"{name}.ipynb"
 
 
@@ -106,6 +107,11 @@ def _sandbox(wanted: str, say: Say) -> bool:
 
 def _problem(notebook: Path, limits: Limits) -> str:
     """Why a file cannot be graded at all; empty where it can."""
+    student = notebook.parents[1].name
+    if not NAME.fullmatch(student):
+        return f"the folder name {student!a} is not made of letters, digits and . _ @ - only: rename it"
+    if notebook.parent.is_symlink():
+        return f"{notebook.parent.name} is no folder, but a link"
     try:
         about = notebook.lstat()
         if not stat.S_ISREG(about.st_mode):
@@ -115,7 +121,9 @@ def _problem(notebook: Path, limits: Limits) -> str:
                 f"{notebook.name} has {about.st_size >> 20} megabytes, more than the limit; clear its outputs"
             )
         cells = json.loads(notebook.read_text("utf-8"))["cells"]
-        return "" if isinstance(cells, list) else f"{notebook.name} holds no cells"
+        if not isinstance(cells, list):
+            return f"{notebook.name} holds no cells"
+        return f"{notebook.name} has more than {MOST_CELLS} cells" if len(cells) > MOST_CELLS else ""
     except FileNotFoundError:
         return f"{notebook.name} is missing in the submission"
     except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
@@ -138,7 +146,11 @@ class Grader:
 
     def key(self, student: str, name: str, notebook: Path) -> str:
         """A hash of all that a result depends on."""
-        total = hashlib.sha256(f"{VERSION}:{student}:{name}:{self.digest}:{asdict(self.limits)}".encode())
+        total = hashlib.sha256(
+            f"{VERSION}:{student}:{name}:{self.digest}:{asdict(self.limits)}".encode(
+                "utf-8", "surrogateescape"
+            )
+        )
         total.update(hashlib.sha256(self.secret or b"").digest())
         if not _problem(notebook, self.limits):
             total.update(notebook.read_bytes())
@@ -239,7 +251,8 @@ def line(result: dict[str, Any]) -> str:
     """One line on a result."""
     of = f" of {result['max']:g}" if result["max"] else ""
     why = f": {result['why']}" if result["why"] else ""
-    return f"{result['student']} {result['assignment']}: {result['score']:g}{of} ({result['status']}{why})"
+    student = result["student"].encode("utf-8", "backslashreplace").decode()  # any bytes can name a folder
+    return f"{student} {result['assignment']}: {result['score']:g}{of} ({result['status']}{why})"
 
 
 def _grade_one(job: dict[str, Any]) -> None:

@@ -20,9 +20,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from minichin.course import box
 from minichin.course.limits import Limits
-
-HIDDEN = ("BEGIN HIDDEN TESTS", "END HIDDEN TESTS")
 
 
 def _quiet(log: Path) -> None:
@@ -151,6 +150,7 @@ def _describe_box(place: Path, job: dict[str, Any], limits: Limits) -> None:
 
 def grade_one(job: dict[str, Any]) -> None:
     """Grade one submission in the folder `job["place"]`, and leave result.json there, and feedback.html."""
+    box.die_with_parent()
     os.setsid()
     place, limits = Path(job["place"]), Limits(**job["limits"])
     _quiet(place / "grader.log")
@@ -216,27 +216,16 @@ def _said(cell: Any) -> str:
 
 
 def _hide(root: Path, job: dict[str, Any]) -> None:
-    """Take the hidden tests out of the graded copy, and the tracebacks that quote them."""
+    """Keep the graded copy as it is, and make that from which feedback is written fit to be seen."""
     import nbformat
 
-    path = _autograded(root, job)
+    from minichin.course.feedback import censor
+
+    path, name = _autograded(root, job), job["assignment"]
     shutil.copy(path, Path(job["place"]) / "autograded.ipynb")
     nb = nbformat.read(path, as_version=4)
-    for cell in nb.cells:
-        if cell.cell_type != "code" or not cell.metadata.get("nbgrader", {}).get("grade"):
-            continue
-        kept, inside = [], False
-        for line in cell.source.split("\n"):
-            if HIDDEN[0] in line:
-                inside = True
-                kept.append("# (hidden checks)")
-            if not inside:
-                kept.append(line)
-            inside = inside and HIDDEN[1] not in line
-        cell.source = "\n".join(kept)
-        for output in cell.outputs:
-            if output.output_type == "error":
-                output.traceback = [f"{output.ename}: {output.evalue}"]
+    source = nbformat.read(root / "source" / name / f"{name}.ipynb", as_version=4)
+    censor(nb, {cell.source for cell in source.cells})
     os.chmod(path, 0o644)
     nbformat.write(nb, path)
 

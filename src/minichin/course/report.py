@@ -19,7 +19,7 @@ def _plain(value: Any) -> Any:
 
 def _write(path: Path, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
     fresh = path.with_suffix(".new")
-    with fresh.open("w", encoding="utf-8", newline="") as file:
+    with fresh.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         table = csv.DictWriter(file, columns, extrasaction="ignore")
         table.writeheader()
         table.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
