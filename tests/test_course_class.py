@@ -4,10 +4,15 @@ Each hostile notebook holds the right answers of the assignment `counting` but f
 where it misbehaves. Without that answer two checks of forward_flops still hold: 5 of 20 marks.
 """
 
+import csv
+import hashlib
+import html
 import json
 import os
+import re
+import socket
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,6 +134,62 @@ while True:
     except OSError:
         break
 """
+SPY = """
+import json, os, socket
+facts, found = json.loads(FACTS), []
+for path in facts["paths"]:
+    if os.path.exists(path):
+        found.append(path)
+for family, address in ((socket.AF_INET, ("127.0.0.1", facts["port"])), (socket.AF_UNIX, facts["local"])):
+    with socket.socket(family) as s:
+        s.settimeout(2)
+        try:
+            s.connect(address)
+            found.append(str(address))
+        except OSError:
+            pass
+for name in facts["environment"]:
+    if name in os.environ:
+        found.append(name)
+for pid in facts["processes"]:
+    try:
+        os.kill(pid, 0)
+        if os.path.exists(f"/proc/{pid}") and pid > 100:
+            found.append(str(pid))
+    except OSError:
+        pass
+for top in facts["walk"]:
+    for folder, inner, files in os.walk(top):
+        inner[:] = [name for name in inner if name not in ("proc", "usr", "site-packages", ".pyenv", "lib")]
+        for name in {"gradebook.db", "counting.ipynb", "counting.json", "box.json"} & set(files):
+            found.append(os.path.join(folder, name))
+            open(found[-1], "a").close()
+        if folder.endswith("sockets"):
+            try:
+                open(os.path.join(folder, "x"), "w").close()
+                found.append(folder)
+            except OSError:
+                pass
+"""
+TELL = "\nprint('FOUND', json.dumps(found))\n"
+COPY = "\nfor _text in In: print(_text)\nprint(In)\n"
+PAGE = """
+from IPython.display import HTML, Javascript, Latex, display
+display(HTML('<b id="evil">20 of 20</b>'), Latex('<script>evil()</script>'), Javascript('evil()'))
+print('<script>evil()</script>')
+"""
+
+
+def look_back(nb: Any) -> None:
+    """The last answer prints all that was run before."""
+    cell_of(nb, "exponents").source += COPY
+
+
+def write_markup(nb: Any) -> None:
+    nb.cells.insert(0, nbformat.v4.new_markdown_cell("<script>evil()</script>"))
+    nb.cells.insert(0, nbformat.v4.new_raw_cell("<script>evil()</script>"))
+
+
 CLASS = {
     "right": Planted(),
     "wrong": Planted(WRONG, REST, told="lacks the key"),
@@ -161,6 +222,14 @@ CLASS = {
     "forges-outputs": Planted(WRONG, REST, change=forge_outputs),
     "double-ids": Planted(change=double_ids),
     "other-kernel": Planted(change=other_kernel),
+    "spies": Planted(SPY + TELL + RIGHT),
+    "looks-back": Planted(change=look_back),
+    "paints": Planted(PAGE + RIGHT, change=write_markup),
+    "formula": Planted(WRONG.replace("{}", "'=1+1'"), REST, told="=1+1"),
+    "odd name, with blanks": Planted(score=0, status="not graded", told="rename it"),
+    "missing": Planted(score=0, status="not graded", told="is missing", change=lambda nb: b"(none)"),
+    "link": Planted(score=0, status="not graded", told="no regular file", change=lambda nb: b"(link)"),
+    "linked-folder": Planted(score=0, status="not graded", told="but a link", change=lambda nb: b"(folder)"),
     "no-cells": Planted(score=0, change=no_cells),
     "invalid-json": Planted(
         score=0, status="not graded", told="cannot be read", change=lambda nb: b"{'cells':"
@@ -171,8 +240,8 @@ CLASS = {
 }
 
 
-def notebook(course: Path, planted: Planted) -> bytes:
-    """The submission of a planted student."""
+def notebook(course: Path, planted: Planted, facts: str) -> bytes:
+    """The submission of a planted student; `facts` stand in place of (FACTS)."""
     source = nbformat.read(SOURCE, as_version=4)
     right = {
         cell.metadata.nbgrader["grade_id"]: cell.source
@@ -180,7 +249,7 @@ def notebook(course: Path, planted: Planted) -> bytes:
         if cell.metadata.get("nbgrader", {}).get("solution")
     }
     nb = nbformat.read(course / "release" / "counting" / "counting.ipynb", as_version=4)
-    for grade_id, text in {**right, "param-parts": planted.code}.items():
+    for grade_id, text in {**right, "param-parts": planted.code.replace("(FACTS)", f"({facts})")}.items():
         cell_of(nb, grade_id).source = text
     changed = planted.change(nb) if planted.change else None
     return changed if isinstance(changed, bytes) else json.dumps(nb).encode()
@@ -194,29 +263,155 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Class:
+    """A graded class: its folders, its results by student, and what the spy was told to look for."""
+
+    folder: Path
+    out: Path
+    results: dict[str, dict[str, Any]]
+    facts: dict[str, Any]
+    before: dict[str, str]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The hash of every file in a folder."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def hand_in(folder: Path, student: str, text: bytes) -> None:
+    """Write one submission, or what stands in its place."""
+    place = folder / student / "counting"
+    place.parent.mkdir(parents=True)
+    if text == b"(folder)":
+        place.symlink_to(folder / "right" / "counting")
+        return
+    place.mkdir()
+    if text == b"(link)":
+        (place / "counting.ipynb").symlink_to(folder / "right" / "counting" / "counting.ipynb")
+    elif text != b"(none)":
+        (place / "counting.ipynb").write_bytes(text)
+
+
 @pytest.fixture(scope="module")
-def klass(
-    course: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Path, dict[str, dict[str, Any]]]:
-    """The folders of submissions and of results, and the results by student."""
+def klass(course: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
+    """The simulated class, graded once."""
     folder, out = tmp_path_factory.mktemp("class"), tmp_path_factory.mktemp("graded")
-    only = os.environ.get("ONLY", "").split()
-    for student, planted in CLASS.items():
-        if (planted.boxed and UNBOXED) or (only and student not in only):
-            continue
-        place = folder / student / "counting"
-        place.mkdir(parents=True)
-        (place / "counting.ipynb").write_bytes(notebook(course, planted))
-    results = grade(folder, out, wanted=["counting"], workers=2, limits=LIMITS, say=print)
-    return folder, out, {result["student"]: result for result in results}
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as local:
+        local.bind(f"\0minichin-{os.getpid()}")
+        local.listen()
+        facts = {
+            "paths": [str(path) for path in (SOURCE, Path(__file__), folder / "right", out, course)],
+            "port": server.getsockname()[1],
+            "local": f"\0minichin-{os.getpid()}",
+            "environment": ["MINICHIN_TEST_SECRET"],
+            "processes": [os.getpid()],
+            "walk": [] if UNBOXED else ["/"],
+        }
+        for student, planted in CLASS.items():
+            if not (planted.boxed and UNBOXED):
+                hand_in(folder, student, notebook(course, planted, repr(json.dumps(facts))))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MINICHIN_TEST_SECRET", "gold")
+            before = digests(folder)
+            results = grade(folder, out, wanted=["counting"], workers=2, limits=LIMITS, say=print)
+            yield Class(folder, out, {result["student"]: result for result in results}, facts, before)
 
 
 @pytest.mark.parametrize("student", CLASS)
-def test_every_mark_is_as_planted(klass: tuple[Path, Path, dict[str, dict[str, Any]]], student: str) -> None:
+def test_every_mark_is_as_planted(klass: Class, student: str) -> None:
     planted = CLASS[student]
     if planted.boxed and UNBOXED:
         pytest.skip(f"dangerous where notebooks cannot be shut in: {UNBOXED}")
-    result = klass[2][student]
+    result = klass.results[student]
     told = "\n".join([result["why"], *(check["said"] for check in result["checks"])])
     assert (result["score"], result["status"]) == (planted.score, planted.status), told
     assert planted.told in told
+
+
+def test_a_notebook_sees_nothing_of_the_machine_and_of_the_others(klass: Class, tmp_path: Path) -> None:
+    if UNBOXED:
+        pytest.skip(f"notebooks cannot be shut in here: {UNBOXED}")
+    graded = (klass.out / "autograded" / "spies" / "counting.ipynb").read_text("utf-8")
+    outputs = [
+        o["text"] for cell in json.loads(graded)["cells"] for o in cell.get("outputs", []) if "text" in o
+    ]
+    assert [line for text in outputs for line in "".join(text).splitlines() if "FOUND" in line] == [
+        "FOUND []"
+    ]
+
+
+def test_the_spy_finds_what_is_there_to_be_found(klass: Class, tmp_path: Path) -> None:
+    """Without the box each of its ways works; otherwise the test before this one would show nothing."""
+    (tmp_path / "sockets").mkdir()
+    (tmp_path / "gradebook.db").touch()
+    facts = {**klass.facts, "walk": [str(tmp_path)]}
+    space: dict[str, Any] = {"FACTS": json.dumps(facts)}
+    exec(SPY, space)
+    wanted = [*facts["paths"], str(("127.0.0.1", facts["port"])), facts["local"], *facts["environment"]]
+    wanted += [str(os.getpid()), str(tmp_path / "gradebook.db"), str(tmp_path / "sockets")]
+    assert space["found"] == wanted
+
+
+def test_submissions_and_gradebook_are_unharmed(klass: Class) -> None:
+    from nbgrader.api import Gradebook
+
+    assert digests(klass.folder) == klass.before
+    marked = {name: result["score"] for name, result in klass.results.items() if result["checks"]}
+    with Gradebook(f"sqlite:///{klass.out / 'course' / 'gradebook.db'}") as book:
+        in_book = {s.student.id: s.score for s in book.assignment_submissions("counting")}
+    assert in_book == marked
+
+
+def test_everybody_has_a_row_and_a_page_that_says_why(klass: Class) -> None:
+    with (klass.out / "marks.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["student"]: row for row in csv.DictReader(file)}
+    assert sorted(rows) == sorted(klass.results)
+    for student, row in rows.items():
+        result, page = klass.results[student], (klass.out / row["feedback"]).read_text("utf-8")
+        assert float(row["score"]) == result["score"]
+        if not result["checks"]:
+            assert result["why"].split("(")[0].strip() in html.unescape(page)
+        for check in result["checks"]:
+            said = check["said"].split("\n")[0].strip()
+            assert check["score"] == check["max"] or html.escape(said, quote=False) in page
+            assert check["score"] == check["max"] or said
+    assert rows["endless"]["feedback"] == "feedback/endless/counting.html"
+
+
+def test_a_table_holds_no_formula(klass: Class) -> None:
+    with (klass.out / "checks.csv").open(encoding="utf-8", newline="") as file:
+        cells = [value for row in csv.DictReader(file) for value in row.values()]
+    assert any("=1+1" in cell for cell in cells)
+    assert [cell for cell in cells if cell.startswith(tuple("=+-@"))] == []
+
+
+def hidden_lines() -> list[str]:
+    """The lines of the hidden tests that nobody may read."""
+    lines, inside = [], False
+    for cell in graded(nbformat.read(SOURCE, as_version=4)):
+        for line in cell.source.split("\n"):
+            inside = (inside or "BEGIN HIDDEN" in line) and "END HIDDEN" not in line
+            if inside and "HIDDEN" not in line and len(line.strip()) >= 12:
+                lines.append(line.strip())
+    return lines
+
+
+@pytest.mark.parametrize("student", ["right", "wrong", "looks-back"])
+def test_feedback_repeats_no_hidden_test(klass: Class, student: str) -> None:
+    page = (klass.out / "feedback" / student / "counting.html").read_text("utf-8")
+    shown = re.sub("<[^>]*>", "", page)
+    for line in hidden_lines():
+        for form in {line, repr(line)[1:-1]}:
+            assert html.escape(form, quote=False) not in shown
+            assert form not in html.unescape(shown)
+    told = (klass.out / "autograded" / student / "counting.ipynb").read_text("utf-8")
+    assert json.dumps(hidden_lines()[0])[1:-1] in told  # the instructor's copy has them
+
+
+def test_feedback_is_safe_to_open(klass: Class) -> None:
+    page = (klass.out / "feedback" / "paints" / "counting.html").read_text("utf-8")
+    assert "evil()" in page
+    assert "<script>evil" not in page
+    assert 'id="evil"' not in re.sub("<pre>.*?</pre>", "", page, flags=re.DOTALL)

@@ -146,7 +146,7 @@ class BoxedExecute(Execute):
         try:
             self.execute_cell(cell, len(self.nb.cells) - 1, store_history=False)
         except Exception as reason:
-            self.ended = self.ended or f"the kernel ended before a check: {reason}"
+            self.ended = self.ended or f"the kernel ended before a check: {str(reason).partition(chr(10))[0]}"
         finally:
             self.nb.cells.pop()
         return list(cell.outputs)
