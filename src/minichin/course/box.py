@@ -254,7 +254,7 @@ def _wait(child: int, memory: int = 0) -> int:
             return os.waitstatus_to_exitcode(status) & 0xFF
         time.sleep(0.02)
         turns += 1
-        if turns % 10 == 0 and _resident(child) > memory:
+        if turns % 25 == 0 and _resident(child) > memory:
             print(f"box: all processes together took more than {memory >> 20} megabytes", file=sys.stderr)
             os.kill(child, signal.SIGKILL)
             memory = 0
