@@ -132,7 +132,7 @@ while True:
                 try: os.fork()
                 except OSError: pass
     except OSError:
-        break
+        os._exit(1)  # there are as many as there may be, and they go on
 """
 SPY = """
 import json, os, socket
