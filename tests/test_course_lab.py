@@ -285,7 +285,12 @@ def test_more_than_the_allowance_counts_in_proportion_and_less_noise_not_at_all(
     with pytest.raises(check.CheckError, match="2 Labs have spent 2e\\+19 FLOPs together"):
         marking.spending(first)
     Lab("quiet", noise=0.001).train(1e6, 1e8)
-    assert marking.counted(Lab("quiet")) == 0
+    quiet = Lab("quiet")
+    assert marking.counted(quiet) == 0
+    best = hidden.draw_law("quiet")[0].optimum(marking.TARGET)
+    answer = {name: (float(value),) * 3 for name, value in zip(marking.NAMES, best, strict=True)}
+    for got, _, why in (marking.closeness(quiet, answer, "loss", 3), marking.thrift(quiet, answer, 2)):
+        assert (got, "none of it counts" in why) == (0, True)
 
 
 def test_a_forecast_must_look_at_the_runs_and_survive_other_noise() -> None:

@@ -226,6 +226,7 @@ def thrift(lab: Lab, answer: Mapping[str, Any], full: float) -> Marks:
     book = account(lab.user)
     check.that(book.runs > 0, "no run was made, so nothing was saved")
     spent, close = book.flops / ALLOWANCE, float(_misses(lab, answer)[2].mean())
-    got = full * (counted(lab) > 0) * _ramp(spent, THRIFTY, 1.0) * close
+    share, but = _share(lab)
+    got = full * (share > 0) * _ramp(spent, THRIFTY, 1.0) * close
     text = f"{100 * spent:.3g} % of the allowance was spent (all marks up to {100 * THRIFTY:g} %)"
-    return got, full, f"{text}, times {close:.2g} for how close the answer is"
+    return got, full, f"{text}, times {close:.2g} for how close the answer is{'' if share else but}"
