@@ -192,6 +192,7 @@ def write_markup(nb: Any) -> None:
 
 CLASS = {
     "right": Planted(),
+    "semicolon": Planted(RIGHT + "param_parts(8, 1, 10);"),
     "wrong": Planted(WRONG, REST, told="lacks the key"),
     "raises": Planted("1 / 0", REST, told="NameError"),
     "exits": Planted("import os; os._exit(0)", 0, "stopped early", "kernel ended"),

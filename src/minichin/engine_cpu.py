@@ -28,6 +28,7 @@ from minichin.cache import replacing, writable_cache_dir
 from minichin.engine import BETAS, EPSILON, SMOOTHING, Progress, State, lr_factor, row_order
 from minichin.plan import RunSpec
 
+GIVEN = "MINICHIN_ENGINE"  # set where a box neither shows the compiler nor has room to compile
 SOURCE = Path(__file__).with_name("cpu_engine.cpp")
 FLAGS = (
     "-std=c++17",
@@ -80,9 +81,8 @@ def _compile(compiler: str, target: Path) -> None:
         raise NoCompiledEngine(f"{compiler} cannot compile {SOURCE.name}: {reason}")
 
 
-@cache
-def library() -> ctypes.CDLL:
-    """The compiled engine, built where it is missing; `NoCompiledEngine` where it can't be had."""
+def built() -> Path:
+    """The compiled engine's file, made where it is missing; `NoCompiledEngine` where it can't be."""
     compiler = _compiler()
     try:
         version = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=60).stdout
@@ -90,8 +90,17 @@ def library() -> ctypes.CDLL:
         target = writable_cache_dir() / "engine" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.so"
         if not target.exists():
             _compile(compiler, target)
-        found = ctypes.CDLL(str(target))
+        return target
     except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoCompiledEngine(" ".join(str(error).split())) from None
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The compiled engine (the file `MINICHIN_ENGINE` if that is set); `NoCompiledEngine` without one."""
+    try:
+        found = ctypes.CDLL(os.environ.get(GIVEN) or str(built()))
+    except OSError as error:
         raise NoCompiledEngine(" ".join(str(error).split())) from None
     found.minichin_new.restype = ctypes.c_void_p
     found.minichin_bytes.restype = ctypes.c_int64

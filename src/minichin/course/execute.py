@@ -144,7 +144,8 @@ class BoxedExecute(Execute):
         cell = nbformat.v4.new_code_cell(source)
         self.nb.cells.append(cell)
         try:
-            self.execute_cell(cell, len(self.nb.cells) - 1, store_history=False)
+            # stored: of a cell that is not, IPython asks the one before whether it ended in a quiet semicolon
+            self.execute_cell(cell, len(self.nb.cells) - 1)
         except Exception as reason:
             self.ended = self.ended or f"the kernel ended before a check: {str(reason).partition(chr(10))[0]}"
         finally:

@@ -281,14 +281,14 @@ def _last_words(place: Path) -> str:
 
 
 def _engine() -> tuple[list[str], dict[str, str]]:
-    """The compiled engine, made once, as (folders to show in the box, environment)."""
-    from minichin.cache import cache_dir
-    from minichin.train import choose_device, which_engine
+    """The compiled engine, made once, as (files to show in the box, environment)."""
+    from minichin import engine_cpu
 
-    which_engine(choose_device("cpu"))
-    folder = cache_dir().resolve()
-    engine = folder / "engine"
-    return [str(engine)] if engine.is_dir() else [], {"MINICHIN_CACHE": str(folder)}
+    try:
+        engine = str(engine_cpu.built().resolve())
+    except engine_cpu.NoCompiledEngine:
+        return [], {}
+    return [engine], {engine_cpu.GIVEN: engine}
 
 
 def grade(
