@@ -19,9 +19,10 @@ help:
 book: $(STAMP)
 	$(BIN)/minichin book --profile $(PROFILE)
 
-# Tests of the built book and of the notebooks run beside all others, a core each; their runs go to build/,
-# afresh each time, and their output is shown at the end.
-BOOK_TESTS := $(addprefix tests/test_,$(addsuffix .py,book explorer icons notebooks pages printing))
+# Tests of the built book, of the notebooks and of coursework run beside all others, a core each; their runs go
+# to build/, afresh each time, and their output is shown at the end.
+BOOK_TESTS := $(addprefix tests/test_,$(addsuffix .py,book explorer icons math notebooks pages printing \
+  cli_course course course_box course_class course_lab))
 test: $(STAMP)
 	rm -rf build/test
 	mkdir -p build/test

@@ -121,7 +121,7 @@ def test_only_what_changed_is_graded_again(source: Path, tmp_path: Path) -> None
     assert float(_rows(tmp_path / "in-graded")["cem"]["score"]) == 2
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_an_interrupted_grading_goes_on_and_leaves_no_process(
     source: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
