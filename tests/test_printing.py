@@ -3,10 +3,11 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from minichin import printing
+from minichin import printing, slides
 from minichin.cli import run as minichin
 
 NAV = """<nav class="bd-links"><a class="reference internal" href="two.html">Two</a>
@@ -23,6 +24,25 @@ def html(tmp_path: Path) -> Path:
         title = f"{name.split('/')[1].title()} &amp; more — minichin"
         file.write_text(f"<html><title>{title}</title><body>{body}</body></html>", "utf-8")
     return tmp_path / "html"
+
+
+def _pypdf() -> Any:
+    """The module pypdf; the test is skipped without it, playwright or a browser."""
+    pytest.importorskip("playwright", reason="printing is tested with playwright (extra print) only")
+    pypdf = pytest.importorskip("pypdf", reason="printing is tested with pypdf (extra print) only")
+    try:
+        printing.find_browser()
+    except ValueError as missing:
+        pytest.skip(str(missing))
+    return pypdf
+
+
+def _run(*arguments: str, status: int = 0) -> Any:
+    """`minichin print` in a process of its own, since there is one browser a process."""
+    program = f"from minichin.cli import run; raise SystemExit(run({['print', *arguments]!r}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240)
+    assert done.returncode == status, done.stderr
+    return done
 
 
 def test_pages_come_in_the_order_of_the_contents(html: Path) -> None:
@@ -48,17 +68,9 @@ def test_a_folder_without_a_book_is_refused(tmp_path: Path, capsys: pytest.Captu
 
 def test_the_pages_are_joined_into_one_file(html: Path, tmp_path: Path) -> None:
     """One PDF with an outline entry a page, and the single pages beside it."""
-    pytest.importorskip("playwright", reason="printing is tested with playwright (extra print) only")
-    pypdf = pytest.importorskip("pypdf", reason="printing is tested with pypdf (extra print) only")
-    try:
-        printing.find_browser()
-    except ValueError as missing:
-        pytest.skip(str(missing))
+    pypdf = _pypdf()
     target = tmp_path / "whole.pdf"
-    program = (
-        f"from minichin.cli import run; raise SystemExit(run(['print', {str(html)!r}, {str(target)!r}]))"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)  # one browser a process
+    _run(str(html), str(target))
     reader = pypdf.PdfReader(target)
     assert [item.title for item in reader.outline] == ["Index & more", "Two & more", "One & more"]
     assert "second" in reader.pages[1].extract_text()
@@ -67,3 +79,26 @@ def test_the_pages_are_joined_into_one_file(html: Path, tmp_path: Path) -> None:
         "book-two.pdf",
         "notebooks-one.pdf",
     }
+
+
+def test_the_main_figures_become_slides(smoke_book: Path, tmp_path: Path) -> None:
+    """A title and every figure of the list, one a page, wide as a screen, in the order of the list."""
+    pypdf = _pypdf()
+    html, target = smoke_book / "_build" / "html", tmp_path / "slides.pdf"
+    _run("--slides", str(html), str(target))
+    reader = pypdf.PdfReader(target)
+    assert len(reader.pages) == 1 + len(slides.FIGURES)
+    assert {round(float(page.mediabox.width / page.mediabox.height), 2) for page in reader.pages} == {1.78}
+    texts = [" ".join(page.extract_text().split()) for page in reader.pages]
+    assert "The Chinchilla scaling result" in texts[0]
+    for (chapter, figure), text in zip(slides.FIGURES, texts[1:], strict=True):
+        assert printing.title(html / "book" / f"{chapter}.html")[:12] in text, figure
+        assert "Fig. " in text, figure
+
+
+def test_a_book_without_a_wanted_figure_is_refused(html: Path, tmp_path: Path) -> None:
+    """One line that names the figure and the page; no file is left."""
+    _pypdf()
+    done = _run("--slides", str(html), str(tmp_path / "slides.pdf"), status=2)
+    assert "no figure title on the page index.html" in done.stderr
+    assert not (tmp_path / "slides.pdf").exists()

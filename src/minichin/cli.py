@@ -190,10 +190,14 @@ def book_command(profile: str, open_browser: bool, store: str, parameter: tuple[
 @cli.command("print")
 @click.argument("html", type=click.Path(path_type=Path))
 @click.argument("target", metavar="FILE.pdf", type=click.Path(path_type=Path))
-def print_command(html: Path, target: Path) -> None:
+@click.option("--slides", "as_slides", is_flag=True, help="The main figures as slides instead.")
+def print_command(html: Path, target: Path, as_slides: bool) -> None:
     """Print the book built in HTML to FILE.pdf, and each page beside it (needs Chromium)."""
-    from minichin import printing
+    from minichin import printing, slides
 
+    if as_slides:
+        click.echo(f"{slides.print_slides(html, target, say=click.echo)} slides are in {target}")
+        return
     count = printing.print_book(html, target, say=click.echo)
     click.echo(f"{count} pages of the book are in {target}")
 

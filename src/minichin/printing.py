@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 EDGE = "16mm"
@@ -49,12 +51,9 @@ def title(page: Path) -> str:
     return unescape(match.group(1)).split(" — ")[0].strip() if match else page.stem
 
 
-def print_book(html: Path, target: Path, say: Callable[[str], None] = lambda line: None) -> int:
-    """Print the book built in `html` to the PDF `target`, and its pages beside it; return their number.
-
-    The single pages go to a folder named like `target` without its suffix. Needs the extra `print`.
-    """
-    pages = pages_in_order(html)
+@contextmanager
+def printer() -> Iterator[tuple[Any, Any]]:
+    """A browser's tab, and pypdf's writer for what it prints; ValueError without the extra `print`."""
     try:
         from playwright.sync_api import sync_playwright
         from pypdf import PdfWriter
@@ -63,21 +62,41 @@ def print_book(html: Path, target: Path, say: Callable[[str], None] = lambda lin
             f"printing needs the package {missing.name}: pip install 'minichin[print]'"
         ) from None
 
-    folder = target.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
-    whole = PdfWriter()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
-        tab = browser.new_page()
-        for page in pages:
-            one = folder / f"{page.parent.name}-{page.stem}.pdf"
-            tab.goto(page.as_uri())
-            tab.evaluate("() => document.fonts.ready.then(() => true)")
-            tab.pdf(path=one, format="A4", margin={"top": EDGE, "bottom": EDGE, "left": EDGE, "right": EDGE})
-            whole.append(str(one), outline_item=title(page))
-            say(f"  {one.name}")
-        browser.close()
+        try:
+            yield browser.new_page(), PdfWriter()
+        finally:
+            browser.close()
+
+
+def open_page(tab: Any, page: Path) -> None:
+    """Show `page` in `tab`, its fonts loaded."""
+    tab.goto(page.as_uri())
+    tab.evaluate("() => document.fonts.ready.then(() => true)")
+
+
+def keep(whole: Any, target: Path) -> None:
+    """Write the joined pages to `target`, whole or not at all."""
     partial = target.with_suffix(".partial")
     whole.write(partial)
     partial.replace(target)
+
+
+def print_book(html: Path, target: Path, say: Callable[[str], None] = lambda line: None) -> int:
+    """Print the book built in `html` to the PDF `target`, and its pages beside it; return their number.
+
+    The single pages go to a folder named like `target` without its suffix. Needs the extra `print`.
+    """
+    pages = pages_in_order(html)
+    folder = target.with_suffix("")
+    with printer() as (tab, whole):
+        folder.mkdir(parents=True, exist_ok=True)
+        for page in pages:
+            one = folder / f"{page.parent.name}-{page.stem}.pdf"
+            open_page(tab, page)
+            tab.pdf(path=one, format="A4", margin={"top": EDGE, "bottom": EDGE, "left": EDGE, "right": EDGE})
+            whole.append(str(one), outline_item=title(page))
+            say(f"  {one.name}")
+        keep(whole, target)
     return len(pages)
