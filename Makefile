@@ -19,10 +19,10 @@ help:
 book: $(STAMP)
 	$(BIN)/minichin book --profile $(PROFILE)
 
-# Tests of the built book, of the notebooks and of coursework run beside all others, a core each; their runs go
+# Tests of the built book, of the notebooks and of the assignments run beside all others, a core each; their runs go
 # to build/, afresh each time, and their output is shown at the end.
 BOOK_TESTS := $(addprefix tests/test_,$(addsuffix .py,book explorer icons math notebooks pages printing \
-  cli_course course course_box course_class course_lab))
+  course course_box course_lab))
 test: $(STAMP)
 	rm -rf build/test
 	mkdir -p build/test
