@@ -70,6 +70,20 @@ def boxed(tmp_path_factory: pytest.TempPathFactory) -> Box:
     return run
 
 
+@needs_namespaces
+def test_a_linked_environment_is_followed(
+    boxed: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the environment's folder is a link, what it leads to is shown as well."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "here").write_text("yes")
+    (tmp_path / "site-packages").symlink_to(tmp_path / "real")
+    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+    assert (
+        said(boxed(f"print(open({str(tmp_path / 'site-packages' / 'here')!r}).read() == 'yes' and 1)")) == 1
+    )
+
+
 def said(done: subprocess.CompletedProcess[str]) -> Any:
     """What the code printed, from JSON."""
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,8 @@ AXE = {"preload": False, "resultTypes": ["violations"]}
 KNOWN_ERRORS = ("Got invalid theme mode",)
 GRAVE = ("serious", "critical")
 MATHS_LEFT = """() => [...document.querySelectorAll('.math')]
-  .filter(e => !(e.querySelector('math')?.getBoundingClientRect().width > 2))
+  .filter(e => !e.querySelector('math') || (
+    e.checkVisibility() && e.querySelector('math').getBoundingClientRect().width < 2))
   .concat([...document.querySelectorAll('merror')]).map(e => e.textContent.slice(0, 60))"""
 TOO_WIDE = "() => document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
 

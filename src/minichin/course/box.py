@@ -97,6 +97,9 @@ def _build_root(config: dict[str, Any]) -> None:
         if path.is_symlink():  # /lib -> usr/lib
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(os.readlink(path))
+            end = path.resolve()  # of /lib it is there already; of a linked environment it is not
+            if end.exists() and not (root / str(end).lstrip("/")).exists():
+                _bind(end, root)
         elif path.exists() and not target.exists():
             _bind(path, root)
     for name in DEVICES:
