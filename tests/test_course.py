@@ -17,6 +17,9 @@ from minichin.course.release import release, sources
 FIXTURES = Path(__file__).parent / "assignments"
 SOURCES = sources()
 WRONG = {name: json.loads((FIXTURES / f"{name}.json").read_text("utf-8")) for name in SOURCES}
+TYPICAL = [(name, student) for name in SOURCES for student in list(WRONG[name])[:3]]
+OTHERS = [(name, student) for name in SOURCES for student in list(WRONG[name])[3:]]
+Marks = dict[tuple[str, str], dict[str, Any]]
 
 
 def about(cell: Any) -> dict[str, Any]:
@@ -53,18 +56,41 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def marks(course: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
-    """The results of the reference, the empty notebook and the wrong ones, by (assignment, student)."""
+def marks(course: Path, tmp_path_factory: pytest.TempPathFactory) -> Marks:
+    """The results of the reference, the empty notebook and three wrong ones, by (assignment, student)."""
     folder = tmp_path_factory.mktemp("class")
     for name in SOURCES:
         hand_in(folder, "reference", name, solved(course, name))
         hand_in(
             folder, "empty", name, nbformat.read(course / "release" / name / f"{name}.ipynb", as_version=4)
         )
-        for student, wrong in WRONG[name].items():
-            hand_in(folder, student, name, solved(course, name, wrong["answers"]))
-    results = grade(folder, tmp_path_factory.mktemp("graded"), say=lambda line: None)
+    for name, student in TYPICAL:
+        hand_in(folder, student, name, solved(course, name, WRONG[name][student]["answers"]))
+    return by_student(grade(folder, tmp_path_factory.mktemp("graded"), say=lambda line: None))
+
+
+@pytest.fixture(scope="module")
+def other_marks(course: Path, tmp_path_factory: pytest.TempPathFactory) -> Marks:
+    """The results of the other wrong solutions."""
+    folder = tmp_path_factory.mktemp("others")
+    for name, student in OTHERS:
+        hand_in(folder, student, name, solved(course, name, WRONG[name][student]["answers"]))
+    return by_student(grade(folder, tmp_path_factory.mktemp("graded"), say=lambda line: None))
+
+
+def by_student(results: list[dict[str, Any]]) -> Marks:
+    """Results by (assignment, student)."""
     return {(result["assignment"], result["student"]): result for result in results}
+
+
+def as_intended(marks: Marks, name: str, student: str) -> None:
+    """Whether a wrong solution has the marks that its file says, and was told why."""
+    result, wrong = marks[name, student], WRONG[name][student]
+    full = {check["check"]: check["max"] for check in result["checks"]}
+    assert points(result) == {**full, **wrong["marks"]}
+    for check in result["checks"]:
+        for word in wrong.get("told", {}).get(check["check"], []):
+            assert word in check["said"]
 
 
 def points(result: dict[str, Any]) -> dict[str, float]:
@@ -96,25 +122,22 @@ def test_what_students_get_holds_no_solution_and_no_hidden_test(course: Path, na
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_the_reference_earns_full_marks_and_the_empty_notebook_none(
-    marks: dict[tuple[str, str], dict[str, Any]], name: str
-) -> None:
+def test_the_reference_earns_full_marks_and_the_empty_notebook_none(marks: Marks, name: str) -> None:
     right, empty = marks[name, "reference"], marks[name, "empty"]
     assert points(right) == {check["check"]: check["max"] for check in right["checks"]}
     assert right["max"] == 20
     assert set(points(empty).values()) == {0.0}
 
 
-@pytest.mark.parametrize(("name", "student"), [(name, wrong) for name in SOURCES for wrong in WRONG[name]])
-def test_a_typical_wrong_solution_earns_the_marks_intended(
-    marks: dict[tuple[str, str], dict[str, Any]], name: str, student: str
-) -> None:
-    result, wrong = marks[name, student], WRONG[name][student]
-    full = {check["check"]: check["max"] for check in result["checks"]}
-    assert points(result) == {**full, **wrong["marks"]}
-    for check in result["checks"]:
-        for word in wrong.get("told", {}).get(check["check"], []):
-            assert word in check["said"]
+@pytest.mark.parametrize(("name", "student"), TYPICAL)
+def test_a_typical_wrong_solution_earns_the_marks_intended(marks: Marks, name: str, student: str) -> None:
+    as_intended(marks, name, student)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "student"), OTHERS)
+def test_other_wrong_solutions_earn_the_marks_intended(other_marks: Marks, name: str, student: str) -> None:
+    as_intended(other_marks, name, student)
 
 
 def test_every_assignment_has_three_wrong_solutions() -> None:
