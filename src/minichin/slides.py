@@ -3,7 +3,8 @@
 Decisions:
 - Slides are made from the pages of the built book by the browser that prints it, so that figures stay
   vectors, formulas and numbers are those of the book, and nothing is drawn twice.
-- The first slide is the front page's title and sentence; the foot of each says where its figure stands.
+- The first slide is the front page's title and sentence, and its foot the version and profile; the foot of
+  every other says where its figure stands.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ FIGURES = (
     ("index", "fig-headline"),
     ("counting", "fig-flop-shares"),
     ("sweep", "fig-design"),
+    ("recipe", "fig-recipe-depths"),
     ("approach1", "fig-envelope"),
     ("approach1", "fig-frontier1"),
     ("approach2", "fig-valleys"),
@@ -30,7 +32,6 @@ FIGURES = (
     ("prediction", "fig-prediction-tests"),
     ("decades", "fig-decades-valleys"),
     ("decades", "fig-decades-ratio"),
-    ("recipe", "fig-recipe-depths"),
     ("kaplan", "fig-kaplan-exponents"),
     ("gopher", "fig-gopher-claims"),
     ("lengths", "fig-lengths-valleys"),
@@ -64,10 +65,11 @@ BUILD = """([id, style]) => {
   const number = figure ? figure.querySelector(".caption-number")?.textContent.trim() ?? "" : "";
   const slide = document.createElement("main");
   slide.className = "slide";
-  end.textContent = [end.textContent, number].filter(Boolean).join(" · ");
+  const place = new Set(["minichin", title.textContent.trim(), number].filter(Boolean));
+  if (figure) end.textContent = [...place].join(" · ");
   slide.append(title);
   if (figure) slide.append(figure);
-  else slide.append(...[...document.querySelectorAll("article p")].slice(0, 2));
+  else slide.append(...[...document.querySelectorAll("article p")].slice(0, 1));
   slide.append(end);
   document.documentElement.dataset.theme = "light";
   document.body.replaceChildren(slide);
