@@ -16,8 +16,10 @@ from click.testing import CliRunner
 
 from minichin.cli import cli
 from minichin.course import hidden
-from minichin.course.grade import have_namespaces
+from minichin.course.grade import basis
+from minichin.course.limits import Limits
 from minichin.course.release import release
+from minichin.course.sandbox import have_namespaces
 
 MINICHIN = [sys.executable, "-c", "from minichin.cli import main; main()"]
 SECRET_TEST = "check.that(answer == 42, 'it is not what it should be', 'count the mice')"
@@ -119,6 +121,21 @@ def test_only_what_changed_is_graded_again(source: Path, tmp_path: Path) -> None
     _assignment(source, test="check.that(answer == 2, 'not two')")
     assert "3 of 3 submissions are to be graded" in _run(*command)
     assert float(_rows(tmp_path / "in-graded")["cem"]["score"]) == 2
+
+
+def test_another_minichin_grades_anew(tmp_path: Path) -> None:
+    """What a result depends on has the package's code in it, since checks call it."""
+    (tmp_path / "course").mkdir()
+    (tmp_path / "course" / "check.py").write_text("1")
+
+    def now(cell: float = 60, secret: bytes | None = None) -> str:
+        return basis("sources", tmp_path, Limits(cell=cell), secret)
+
+    before = now()
+    assert now() == before
+    assert len({before, now(cell=1), now(secret=b"s")}) == 3
+    (tmp_path / "course" / "check.py").write_text("2")
+    assert now() != before
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])

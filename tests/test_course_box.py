@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from minichin.course import box, nb
-from minichin.course.grade import have_namespaces
+from minichin.course import box, sandbox
 from minichin.course.limits import Limits
+from minichin.course.sandbox import have_namespaces
 
 UNBOXED = have_namespaces()
 LIMITS = Limits(cell=5, notebook=5, memory=1 << 30, disk=16 << 20, processes=32)
@@ -37,8 +37,7 @@ def _config(place: Path, limits: Limits, *, namespaces: bool) -> Path:
         "readonly": [],
         "environment": {},
     }
-    nb._describe_box(place, job, limits)
-    return place / "box.json"
+    return sandbox.describe(place, job, limits)
 
 
 @pytest.fixture
@@ -95,7 +94,7 @@ def test_the_box_shows_its_own_files_and_the_package_but_nothing_beside_it(
     boxed: Box, tmp_path: Path
 ) -> None:
     (tmp_path / "treasure").write_text("gold")
-    package = Path(nb.__file__).parents[1]
+    package = Path(sandbox.__file__).parents[1]
     clone = package.parents[1]
     hidden = [
         tmp_path / "treasure",

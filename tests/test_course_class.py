@@ -20,9 +20,11 @@ from typing import Any
 import nbformat
 import pytest
 
-from minichin.course.grade import grade, have_namespaces
+from minichin.course.feedback import censor
+from minichin.course.grade import grade
 from minichin.course.limits import Limits
 from minichin.course.release import release
+from minichin.course.sandbox import have_namespaces
 
 SOURCE = Path(__file__).resolve().parents[1] / "notebooks" / "assignments" / "counting.ipynb"
 UNBOXED = have_namespaces()
@@ -413,6 +415,19 @@ def test_feedback_repeats_no_hidden_test(klass: Class, student: str) -> None:
             assert form not in html.unescape(shown)
     told = (klass.out / "autograded" / student / "counting.ipynb").read_text("utf-8")
     assert json.dumps(hidden_lines()[0])[1:-1] in told  # the instructor's copy has them
+
+
+def test_feedback_shows_what_the_visible_checks_show() -> None:
+    """A line of the hidden part that the visible part has as well is no secret."""
+    lines = ["check.close(", "    1, 1", ")", "### BEGIN HIDDEN TESTS", "check.close("]
+    source = "\n".join([*lines, "    secret_number", ")", "### END HIDDEN TESTS"])
+    graded_cell = nbformat.v4.new_code_cell(source, metadata={"nbgrader": {"grade": True}})
+    mine = nbformat.v4.new_code_cell("print(1)")
+    said = "check.close( and secret_number"
+    mine.outputs = [nbformat.v4.new_output("stream", text=said)]
+    notebook = nbformat.v4.new_notebook(cells=[graded_cell, mine])
+    censor(notebook, set())
+    assert mine.outputs[0].text == "check.close( and (hidden)"
 
 
 def test_feedback_is_safe_to_open(klass: Class) -> None:

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 import webbrowser
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ import yaml  # type: ignore[import-untyped]
 
 import minichin
 from minichin import explorer, icons, runs, status, templates
+from minichin.cache import tree_hash
 from minichin.plan import profile as known_profile
 from minichin.templates import BookError, verify_executed
 
@@ -98,15 +99,6 @@ def parameters_for(
         wanted["bootstrap"] = BOOTSTRAP
     wanted |= given or {}
     return {name: value for name, value in wanted.items() if name in known and value != known[name]}
-
-
-def tree_hash(files: Iterable[Path], root: Path) -> str:
-    """Hash the names and the contents of files."""
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(f"{file.relative_to(root).as_posix()}\0{file.stat().st_size}\0".encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def execute_all(

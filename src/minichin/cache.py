@@ -7,6 +7,7 @@ do no harm, and an interruption leaves nothing that could be mistaken for a resu
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,12 @@ def _map(path: Path, dtype: np.dtype, offset: int, size: int) -> np.ndarray:
     if size == 0:
         return np.empty(0, dtype)
     return np.memmap(path, dtype, "c", offset, (size,)).view(np.ndarray)
+
+
+def tree_hash(files: Iterable[Path], root: Path) -> str:
+    """Hash the names and the contents of files."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.relative_to(root).as_posix()}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -17,6 +17,8 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+from minichin.cache import replacing
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 EDGE = "16mm"
 NAVIGATION = re.compile(r'<nav class="bd-links.*?</nav>', re.DOTALL)
@@ -76,13 +78,6 @@ def open_page(tab: Any, page: Path) -> None:
     tab.evaluate("() => document.fonts.ready.then(() => true)")
 
 
-def keep(whole: Any, target: Path) -> None:
-    """Write the joined pages to `target`, whole or not at all."""
-    partial = target.with_suffix(".partial")
-    whole.write(partial)
-    partial.replace(target)
-
-
 def print_book(html: Path, target: Path, say: Callable[[str], None] = lambda line: None) -> int:
     """Print the book built in `html` to the PDF `target`, and its pages beside it; return their number.
 
@@ -98,5 +93,6 @@ def print_book(html: Path, target: Path, say: Callable[[str], None] = lambda lin
             tab.pdf(path=one, format="A4", margin={"top": EDGE, "bottom": EDGE, "left": EDGE, "right": EDGE})
             whole.append(str(one), outline_item=title(page))
             say(f"  {one.name}")
-        keep(whole, target)
+        with replacing(target) as partial:
+            whole.write(partial)
     return len(pages)

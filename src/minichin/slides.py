@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from minichin import printing
+from minichin.cache import replacing
 
 FIGURES = (
     ("index", "fig-headline"),
@@ -92,7 +93,8 @@ def print_slides(html: Path, target: Path, say: Callable[[str], None] = lambda l
             slide = BytesIO(tab.pdf(width=WIDTH, height=HEIGHT, print_background=True))
             whole.append(slide, outline_item=printing.title(page))
             say(f"  {figure or 'title'}")
-        printing.keep(whole, target)
+        with replacing(target) as partial:
+            whole.write(partial)
     return len(wanted)
 
 

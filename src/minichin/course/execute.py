@@ -89,6 +89,9 @@ class BoxedExecute(Execute):
         self._check_assign_resources(resources)
         self.reset_execution_trackers()
         self.sent, self.ended = 0, ""
+        locked = [cell.source for cell in nb.cells if cell.cell_type == "code" and is_locked(cell)]
+        self.imports = probe.imports_of(locked)
+        self.stored = set().union(*(probe.names_in(source, ast.Store) for source in locked))
         with (self.place / "kernel.err").open("wb") as log:
             try:
                 with self.setup_kernel(stdout=subprocess.DEVNULL, stderr=log):
@@ -120,11 +123,8 @@ class BoxedExecute(Execute):
     def _trusted(self, cell: Any) -> bool:
         """Whether what judges is itself; otherwise the check gets an error, or all of them do."""
         nonce = secrets.token_hex(8)
-        others = [c.source for c in self.nb.cells if c.cell_type == "code" and is_locked(c)]
-        used = probe.names_in(cell.source, ast.Load)
-        for source in others:
-            used -= probe.names_in(source, ast.Store)
-        asked = self._ask(probe.question(nonce, used, probe.imports_of(others)))
+        used = probe.names_in(cell.source, ast.Load) - self.stored
+        asked = self._ask(probe.question(nonce, used, self.imports))
         answers = [
             output.data.get("text/plain", "") for output in asked if output.output_type == "execute_result"
         ]

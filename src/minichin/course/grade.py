@@ -1,11 +1,10 @@
 """Grading many submissions: one process each, bounded in time, and nothing that one does reaches the others.
 
 Decisions
-- A submission is FOLDER/STUDENT/NAME/NAME.ipynb, nbgrader's own layout; nothing else in it is looked at.
 - Every submission is graded in a new folder outside of FOLDER, by a process that is ended from outside when
   it takes too long; whatever becomes of it, a result is written and the next one starts.
-- A result is kept under the hash of all that it depends on, so that the same command goes on where it was
-  stopped, and grades anew only what changed.
+- A result is kept under the hash of all that it depends on, this package included, so that the same command
+  goes on where it was stopped, and grades anew only what changed.
 - Whether the boxes hide this machine from the notebooks is tried out first, and told.
 """
 
@@ -16,24 +15,20 @@ import json
 import os
 import shutil
 import signal
-import stat
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minichin.course import box, hidden
+from minichin.cache import replacing, tree_hash
+from minichin.course import hidden
 from minichin.course.limits import Limits
-from minichin.course.release import NAME, Say, choose, in_process, prepare, read_secret, servers
+from minichin.course.release import Say, choose, in_process, prepare, read_secret, servers
 from minichin.course.report import write_reports
-
-VERSION = 1
-MOST_CELLS = 2000
-SANDBOXES = ("auto", "namespaces", "none")
+from minichin.course.sandbox import choose_sandbox, engine
+from minichin.course.submissions import problem, submissions
 
 
 @dataclass
@@ -50,84 +45,11 @@ class Task:
     started: float = 0.0
 
 
-def submissions(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, str, Path]]:
-    """Yield (student, assignment, notebook) of every folder FOLDER/STUDENT/NAME with a known NAME."""
-    if (folder / "submitted").is_dir():
-        folder = folder / "submitted"
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder} of submissions")
-    for student in sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()):
-        for name in names:
-            if (student / name).is_dir() and not student.name.startswith("."):
-                yield student.name, name, student / name / f"{name}.ipynb"
-
-
-def have_namespaces() -> str:
-    """Why the box cannot hide this machine here; empty where it can."""
-    if sys.platform != "linux":
-        return f"the platform is {sys.platform}, not Linux"
-    with tempfile.TemporaryDirectory(prefix="mc-") as folder:
-        place = Path(folder)
-        for name in ("root", "files", "sockets"):
-            (place / name).mkdir()
-        config = {
-            "namespaces": True,
-            "root": str(place / "root"),
-            "files": str(place / "files"),
-            "sockets": str(place / "sockets"),
-            "readonly": ["/usr", "/bin", "/lib", "/lib64"],
-            "environment": {},
-            "memory": 1 << 30,
-            "disk": 1 << 20,
-            "processes": 64,
-            "cpu": 10,
-        }
-        (place / "box.json").write_text(json.dumps(config), "utf-8")
-        command = [sys.executable, "-I", box.__file__, str(place / "box.json"), "/bin/sh", "-c", "exit 0"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        except subprocess.TimeoutExpired:
-            return "the box did not start within 30 seconds"
-        return "" if done.returncode == 0 else done.stderr.strip() or f"the box ended with {done.returncode}"
-
-
-def _sandbox(wanted: str, say: Say) -> bool:
-    """Whether to use namespaces; tells what that means."""
-    if wanted not in SANDBOXES:
-        raise ValueError(f"--sandbox {wanted!r} is none of {', '.join(SANDBOXES)}")
-    why = "--sandbox none was asked for" if wanted == "none" else have_namespaces()
-    if not why:
-        say("each notebook runs without network, and sees only its own folder and the installed packages")
-        return True
-    if wanted == "namespaces":
-        raise ValueError(f"notebooks cannot be shut in on this machine: {why}")
-    say(f"WARNING: notebooks run with your rights, your files and your network: {why}")
-    return False
-
-
-def _problem(notebook: Path, limits: Limits) -> str:
-    """Why a file cannot be graded at all; empty where it can."""
-    student = notebook.parents[1].name
-    if not NAME.fullmatch(student):
-        return f"the folder name {student!a} is not made of letters, digits and . _ @ - only: rename it"
-    if notebook.parent.is_symlink():
-        return f"{notebook.parent.name} is no folder, but a link"
-    try:
-        about = notebook.lstat()
-        if not stat.S_ISREG(about.st_mode):
-            return f"{notebook.name} is no regular file"
-        if about.st_size > limits.submission:
-            return (
-                f"{notebook.name} has {about.st_size >> 20} megabytes, more than the limit; clear its outputs"
-            )
-        cells = json.loads(notebook.read_text("utf-8"))["cells"]
-        if not isinstance(cells, list):
-            return f"{notebook.name} holds no cells"
-        return f"{notebook.name} has more than {MOST_CELLS} cells" if len(cells) > MOST_CELLS else ""
-    except FileNotFoundError:
-        return f"{notebook.name} is missing in the submission"
-    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
-        return f"{notebook.name} cannot be read as a notebook ({type(error).__name__})"
+def basis(course: str, package: Path, limits: Limits, secret: bytes | None) -> str:
+    """A hash of all that every result depends on: sources, this package, limits, secret."""
+    code = tree_hash(package.rglob("*.py"), package)
+    hashed = hashlib.sha256(secret or b"").hexdigest()
+    return hashlib.sha256(f"{course}:{code}:{asdict(limits)}:{hashed}".encode()).hexdigest()
 
 
 class Grader:
@@ -140,19 +62,15 @@ class Grader:
         self.course = out / "course"
         self.secret = read_secret(secret)
         self.sources = choose(given, wanted)
-        self.digest = prepare(self.course, self.sources)
-        self.readonly, self.environment = _engine()
+        course = prepare(self.course, self.sources)
+        self.basis = basis(course, Path(__file__).parents[1], limits, self.secret)
+        self.readonly, self.environment = engine()
         self.namespaces = False
 
     def key(self, student: str, name: str, notebook: Path) -> str:
-        """A hash of all that a result depends on."""
-        total = hashlib.sha256(
-            f"{VERSION}:{student}:{name}:{self.digest}:{asdict(self.limits)}".encode(
-                "utf-8", "surrogateescape"
-            )
-        )
-        total.update(hashlib.sha256(self.secret or b"").digest())
-        if not _problem(notebook, self.limits):
+        """A hash of all that one result depends on."""
+        total = hashlib.sha256(f"{self.basis}:{student}:{name}".encode("utf-8", "surrogateescape"))
+        if not problem(notebook, self.limits):
             total.update(notebook.read_bytes())
         return total.hexdigest()
 
@@ -218,9 +136,8 @@ class Grader:
         task.result = {**about, "seconds": round(seconds, 2), **result}
         path = self.result_file(task)
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(task.result, indent=1) + "\n", "utf-8")
-        fresh.replace(path)
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(task.result, indent=1) + "\n", "utf-8")
 
     def run(self, tasks: list[Task], workers: int, say: Say) -> None:
         """Grade all tasks, `workers` at a time; whatever was begun is ended when this is interrupted."""
@@ -280,17 +197,6 @@ def _last_words(place: Path) -> str:
     return lines[-1][-300:] if lines else "its process ended without a word"
 
 
-def _engine() -> tuple[list[str], dict[str, str]]:
-    """The compiled engine, made once, as (files to show in the box, environment)."""
-    from minichin import engine_cpu
-
-    try:
-        engine = str(engine_cpu.built().resolve())
-    except engine_cpu.NoCompiledEngine:
-        return [], {}
-    return [engine], {engine_cpu.GIVEN: engine}
-
-
 def grade(
     folder: Path,
     out: Path | None = None,
@@ -318,14 +224,14 @@ def grade(
         stored = grader.stored(task)
         if stored:
             task.result = stored
-        elif problem := _problem(task.notebook, limits):
-            grader.keep(task, {"status": "not graded", "why": problem}, 0.0)
+        elif why := problem(task.notebook, limits):
+            grader.keep(task, {"status": "not graded", "why": why}, 0.0)
             say(line(task.result))
         else:
             todo.append(task)
     if todo:
         say(f"{len(todo)} of {len(tasks)} submissions are to be graded")
-        grader.namespaces = _sandbox(sandbox, say)
+        grader.namespaces = choose_sandbox(sandbox, say)
         grader.run(todo, workers or os.cpu_count() or 1, say)
     results = [task.result for task in tasks]
     graded = [result for result in results if result["checks"]]

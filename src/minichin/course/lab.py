@@ -212,7 +212,10 @@ class Lab:
 
 
 def truth(lab: Lab) -> LossSurface:
-    """The law behind `lab`, for the grader alone: `LabError` elsewhere, and every look is on the account."""
+    """The law behind `lab`, told only while a machine grades (else `LabError`); every look is noticed.
+
+    `marking` does without it: it is here to be found first by whoever looks for the law, and to say so.
+    """
     if not os.environ.get(USER):
         raise LabError("the law is told to the grader only; ask for runs instead")
     _account(lab.user).looks += 1

@@ -29,6 +29,7 @@ NAMES = ("params", "tokens", "loss")
 MAX_RUNS = 60
 DRAWS = 12
 LEVEL = 0.9  # of the intervals
+STEP = 1e-5  # of the differences by which the optimum's slopes are found
 CLOSE, FAR = 3.0, 30.0  # errors that earn all marks and none, in yardsticks
 HONEST, DISHONEST = 7.0, 12.0  # interval scores that earn all marks and none, in root mean square errors
 THRIFTY = 0.5  # share of the allowance that earns all marks for thrift
@@ -44,11 +45,14 @@ def plain_design() -> tuple[Floats, Floats]:
     return params.ravel(), (flops / (6 * params)).ravel()
 
 
-def _quantities(values: Floats, flops: float) -> Floats:
-    """ln N_opt, ln D_opt and the loss of the law with E, ln A, ln B, alpha, beta."""
-    law = LossSurface(values[0], math.exp(values[1]), math.exp(values[2]), values[3], values[4])
+def _quantities(law: LossSurface, flops: float = TARGET) -> Floats:
+    """ln N_opt, ln D_opt and the loss at the optimum of `flops`."""
     best = law.optimum(flops)
-    return np.array([math.log(best.params), math.log(best.tokens), best.loss])
+    return np.array([math.log(best.params), math.log(best.tokens), float(best.loss)])
+
+
+def _law(lab: Lab) -> LossSurface:
+    return hidden.law_of(lab.user, lab._ticket)[0]
 
 
 def yardstick(law: LossSurface, flops: float = TARGET, noise: float = NOISE) -> Floats:
@@ -61,10 +65,13 @@ def yardstick(law: LossSurface, flops: float = TARGET, noise: float = NOISE) -> 
     slopes = [np.ones_like(params), model, data, -model * np.log(params), -data * np.log(tokens)]
     j = np.stack(slopes, axis=1)
     values = np.array([law.E, math.log(law.A), math.log(law.B), law.alpha, law.beta])
-    steps = 1e-5 * np.eye(5)
-    g = np.stack(
-        [(_quantities(values + s, flops) - _quantities(values - s, flops)) / 2e-5 for s in steps], axis=1
-    )
+
+    def at(value: Floats) -> Floats:
+        e, a, b, alpha, beta = value
+        return _quantities(LossSurface(e, math.exp(a), math.exp(b), alpha, beta), flops)
+
+    steps = STEP * np.eye(5)
+    g = np.stack([(at(values + s) - at(values - s)) / (2 * STEP) for s in steps], axis=1)
     half = np.linalg.solve(np.linalg.qr(j).R.T, g.T) * noise
     return np.asarray(np.sqrt((half**2).sum(axis=0)))
 
@@ -137,12 +144,6 @@ def _points(answer: Mapping[str, Any]) -> Floats:
     return np.array([np.log(rows[0]), np.log(rows[1]), rows[2]])
 
 
-def _truth(law: LossSurface) -> Floats:
-    """ln N_opt, ln D_opt and the loss at the target."""
-    best = law.optimum(TARGET)
-    return np.array([math.log(best.params), math.log(best.tokens), float(best.loss)])
-
-
 def _ramp(value: float, most: float, none: float) -> float:
     """1 up to `most`, 0 from `none` on, linear between."""
     return min(1.0, max(0.0, (none - value) / (none - most)))
@@ -150,8 +151,8 @@ def _ramp(value: float, most: float, none: float) -> float:
 
 def _misses(lab: Lab, answer: Mapping[str, Any]) -> tuple[Floats, Floats, Floats]:
     """For each quantity: how far the best value is off, the same in yardsticks, and the share of marks."""
-    law = hidden.law_of(lab.user, lab._ticket)[0]
-    off = np.abs(_points(answer)[:, 1] - _truth(law))
+    law = _law(lab)
+    off = np.abs(_points(answer)[:, 1] - _quantities(law))
     ratio = off / yardstick(law)
     shares = [_ramp(math.log(max(r, 1e-9)), math.log(CLOSE), math.log(FAR)) for r in ratio]
     return off, ratio, np.array(shares)
@@ -176,7 +177,7 @@ def interval_score(low: Floats, high: Floats, truth: Floats) -> Floats:
 
 def redraw(lab: Lab, count: int = DRAWS) -> list[pd.DataFrame]:
     """The lab's runs with their noise drawn anew, `count` times; the same ones ever after."""
-    law, runs = hidden.law_of(lab.user, lab._ticket)[0], lab.runs
+    law, runs = _law(lab), lab.runs
     rng = np.random.default_rng([zlib.crc32(hidden.clean(lab.user).encode()), 90])
     mean = np.asarray(law.value(runs["params"].to_numpy(), runs["tokens"].to_numpy()))
     return [runs.assign(loss=mean + rng.normal(0, NOISE, len(runs))) for _ in range(count)]
@@ -209,7 +210,7 @@ def honesty(lab: Lab, forecast: Forecast, full: float) -> Marks:
     """
     check.that(len(lab.runs) > 0, "no run was made, so there is no noise to be honest about")
     points = _repeat(lab, forecast)
-    truth = _truth(hidden.law_of(lab.user, lab._ticket)[0])
+    truth = _quantities(_law(lab))
     error = np.sqrt(((points[:, :, 1] - truth) ** 2).mean(axis=0))
     score = interval_score(points[:, :, 0], points[:, :, 2], truth).mean(axis=0) / error
     held = int(((points[:, :, 0] <= truth) & (truth <= points[:, :, 2])).sum())

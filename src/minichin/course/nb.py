@@ -20,7 +20,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from minichin.course import box
+from minichin.course import box, sandbox
+from minichin.course.lab import USER
 from minichin.course.limits import Limits
 
 
@@ -85,83 +86,20 @@ def _private_course(place: Path, job: dict[str, Any]) -> Path:
     return root
 
 
-def packages() -> tuple[list[str], list[str]]:
-    """The folders that Python in the box imports from, and what of them the box shows.
-
-    Of a clone only the package itself: beside it lie solutions and hidden tests.
-    """
-    import minichin
-
-    installed = [Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()]
-    paths = []
-    for path in sys.path:
-        parents = [Path(path).resolve(), *Path(path).resolve().parents]
-        inside = path and any(folder in parents for folder in installed)
-        if inside or Path(path).name in ("site-packages", "dist-packages"):
-            paths.append(path)
-    shown, package = [path for path in paths if Path(path).is_dir()], Path(minichin.__file__).parent
-    if str(package.parent) not in paths:
-        paths.append(str(package.parent))
-        shown.append(str(package))
-    return paths, shown
-
-
-def _describe_box(place: Path, job: dict[str, Any], limits: Limits) -> None:
-    """Write box.json: what the kernel may see and use."""
-    for name in ("root", "files", "sockets"):
-        (place / name).mkdir()
-    source = Path(job["course"]) / "source" / job["assignment"]
-    for item in source.iterdir():
-        if item.suffix != ".ipynb":
-            (shutil.copytree if item.is_dir() else shutil.copy)(item, place / "files" / item.name)
-    if job["ticket"]:
-        (place / "files" / "lab-ticket.json").write_text(job["ticket"], "utf-8")
-    paths, shown = packages()
-    readonly = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime"]
-    readonly += [sys.prefix, sys.base_prefix, *shown, *job["readonly"]]
-    environment = {
-        "PATH": f"{sys.prefix}/bin:/usr/bin:/bin",
-        "HOME": "/home/student" if job["namespaces"] else str(place / "files"),
-        "TMPDIR": "/tmp" if job["namespaces"] else str(place / "files"),
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONHASHSEED": "0",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "MINICHIN_COURSE_USER": job["student"],
-        "MPLBACKEND": "Agg",
-        "LANG": "C.UTF-8",
-        "JUPYTER_PLATFORM_DIRS": "1",
-        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-        **job["environment"],
-    }
-    config = {
-        "namespaces": job["namespaces"],
-        "root": str(place / "root"),
-        "files": str(place / "files"),
-        "sockets": str(place / "sockets"),
-        "readonly": list(dict.fromkeys(readonly)),
-        "environment": environment,
-        "memory": limits.memory,
-        "disk": limits.disk,
-        "processes": limits.processes,
-        "cpu": int(limits.notebook) + 30,
-    }
-    (place / "box.json").write_text(json.dumps(config), "utf-8")
-
-
 def grade_one(job: dict[str, Any]) -> None:
     """Grade one submission in the folder `job["place"]`, and leave result.json there, and feedback.html."""
     box.die_with_parent()
     os.setsid()
     place, limits = Path(job["place"]), Limits(**job["limits"])
     _quiet(place / "grader.log")
-    os.environ.pop("MINICHIN_COURSE_USER", None)
+    os.environ.pop(USER, None)
     from nbgrader.converters import Autograde, GenerateFeedback
     from nbgrader.preprocessors import Execute
 
     from minichin.course.execute import TAMPERED, BoxedExecute
 
     root = _private_course(place, job)
-    _describe_box(place, job, limits)
+    sandbox.describe(place, job, limits)
     BoxedExecute.place, BoxedExecute.limits, BoxedExecute.nonce = place, limits, secrets.token_hex(8)
     coursedir, config = _course(root, job["assignment"], job["student"])
     config.OverwriteCells.add_missing_cells = True

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from minichin.cache import tree_hash
 from minichin.course import hidden
 
 NAMES = ("counting", "sweeping", "approaches", "surface", "capstone")
@@ -80,9 +81,8 @@ def _digest(chosen: Mapping[str, Path]) -> str:
     """A hash of all that the sources consist of."""
     total = hashlib.sha256()
     for name, path in chosen.items():
-        extra = path.parent.rglob("*") if path.parent.name == name else ()
-        for file in [path, *sorted(f for f in extra if f.is_file() and f != path)]:
-            total.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+        files = [f for f in path.parent.rglob("*") if f.is_file()] if path.parent.name == name else [path]
+        total.update(f"{name}:{tree_hash(files, path.parent)}".encode())
     return total.hexdigest()
 
 
@@ -96,7 +96,8 @@ def prepare(course: Path, chosen: Mapping[str, Path]) -> str:
         path = course / part
         if path.is_dir():
             shutil.rmtree(path)
-        path.unlink(missing_ok=True) if path.is_file() else None
+        else:
+            path.unlink(missing_ok=True)
     for name, path in chosen.items():
         folder = course / "source" / name
         if path.parent.name == name:

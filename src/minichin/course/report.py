@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from minichin.cache import replacing
+
 MARKS = ("student", "assignment", "score", "max", "status", "why", "seconds", "feedback")
 CHECKS = ("student", "assignment", "check", "score", "max", "said")
 
@@ -18,12 +20,13 @@ def _plain(value: Any) -> Any:
 
 
 def _write(path: Path, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
-    fresh = path.with_suffix(".new")
-    with fresh.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with (
+        replacing(path) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         table = csv.DictWriter(file, columns, extrasaction="ignore")
         table.writeheader()
         table.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
-    fresh.replace(path)
 
 
 def write_reports(out: Path, results: list[dict[str, Any]]) -> None:
