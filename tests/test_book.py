@@ -1,6 +1,5 @@
 """Running templates: wrong names are told first, failures leave nothing, copies are what they claim."""
 
-import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from minichin import book, templates
 from minichin.templates import BookError
+from tests.extension import load
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMETERS = 'profile = "smoke"\nstore = ""\nseed = 0'
@@ -213,14 +213,7 @@ def test_missing_number_fails_the_build_and_leaves_the_last_good_book(tmp_path: 
 @pytest.fixture(scope="module")
 def extension() -> ModuleType:
     """The book's Sphinx extension as a module."""
-    spec = importlib.util.spec_from_file_location(
-        "minichin_book", ROOT / "book" / "_ext" / "minichin_book.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("minichin_book")
 
 
 def test_picture_is_found_by_glue_key_and_by_figure_name(extension: ModuleType) -> None:

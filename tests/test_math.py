@@ -1,7 +1,5 @@
 """Formulas as MathML: what TeX's spacing and placement need beyond the converter."""
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree as ET
 
@@ -9,19 +7,15 @@ import pytest
 from docutils import nodes
 from docutils.utils import new_document
 
+from tests.extension import load
+
 NAMESPACE = "{http://www.w3.org/1998/Math/MathML}"
 
 
 @pytest.fixture(scope="module")
 def extension() -> ModuleType:
     """The book's Sphinx extension for formulas as a module."""
-    file = Path(__file__).parents[1] / "book" / "_ext" / "minichin_math.py"
-    spec = importlib.util.spec_from_file_location("minichin_math", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("minichin_math")
 
 
 def tags(extension: ModuleType, tex: str, *, display: bool = False) -> list[tuple[str, str]]:

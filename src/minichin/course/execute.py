@@ -5,8 +5,8 @@ Decisions
 - nbgrader gives full marks to a check without an error. So whatever did not run gets one: a cell that was
   tagged to be skipped, one behind a crash, one behind the time limit.
 - A cell that gives marks in between must end in one number.
-- When all is done three canaries are asked: an error that must come back, a check that must fail, a number
-  that must be shown. A notebook in which they do not sing has tampered with its judges, and earns nothing.
+- When all is done canaries are asked: an error that must come back, checks that must fail, a number that must
+  be shown. A notebook in which they do not sing has tampered with its judges, and earns nothing.
 - Output beyond a limit is dropped, and far beyond it the kernel is ended.
 """
 
